@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SUPD_CONFIG_MODEL_H
+#define SUPD_CONFIG_MODEL_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/mtime.h"
+
+/*
+ * The configuration as every process of supd sees it: one flat, position-independent, read-only
+ * block.  The loader builds it, seals it in a memfd and the keeper maps it; the roles inherit the
+ * mapping.  Whatever an index in a message names (service, program, node), it names a row here.
+ *
+ * Strings and arrays are offsets from the start of the block; offset 0 is the empty string.
+ * Users and groups are resolved when the file is loaded.  Durations are mtime.
+ */
+
+#define MODEL_MAGIC 0x53555044u /* "SUPD" */
+#define MODEL_FORMAT 1u
+
+#define MODEL_NODES_MAX	   16
+#define MODEL_SERVICES_MAX 255
+#define MODEL_PROGRAMS_MAX 4096
+#define MODEL_VIPS_MAX	   16 /* of one service */
+#define MODEL_TARGETS_MAX  8  /* isolation_probe targets of one service */
+#define MODEL_GROUPS_MAX   32 /* supplementary groups of one user */
+#define MODEL_NAME_MAX	   63
+#define MODEL_NONE	   (-1)
+
+struct model_str {
+	uint32_t off;
+};
+
+/* `count` strings, one after the other, each with its NUL, from `off`. */
+struct model_strv {
+	uint32_t off, count;
+};
+
+struct model_supd {
+	struct model_str cluster, run_dir, state_dir, log_dir; /* directories: --prefix is applied */
+	struct model_str config_path;
+	uint16_t peer_port;
+	uid_t uid; /* of `user` */
+	gid_t gid;
+	gid_t socket_gid;
+	mode_t socket_mode;
+	bool log_to_stderr;
+	int log_level; /* enum log_level */
+	mtime engine_timeout; /* resolved: auto is computed from the budgets (core/budget.h) */
+	uint8_t key[32];
+};
+
+struct model_node {
+	struct model_str name;
+	struct in_addr address;
+	uint8_t priority;
+	bool peer_link;
+};
+
+enum model_isolation { MODEL_ISOLATION_AUTO, MODEL_ISOLATION_OFF, MODEL_ISOLATION_LIST };
+
+struct model_service {
+	struct model_str name;
+	struct model_str interface;
+	uint64_t hash;	 /* of the name: the service's identity on the peer link */
+	uint64_t digest; /* safety digest: cluster, nodes, VRID, addresses, intervals */
+	uint8_t vrid;
+	uint8_t n_vips, n_targets;
+	struct in_addr vips[MODEL_VIPS_MAX];
+	enum model_isolation isolation;
+	struct in_addr targets[MODEL_TARGETS_MAX]; /* isolation_probe = a list */
+	mtime advert_int;
+	mtime vip_lease; /* whole seconds; 0: off */
+	uint32_t garp_count;
+	mtime wait_for_peer;
+	uint32_t restart_limit; /* N of N/W */
+	mtime restart_window;	/* W */
+	mtime failure_reset;	/* MTIME_NEVER: never */
+	mtime fence_timeout;	/* resolved */
+	bool pid_namespace;
+	mtime kill_wait;
+};
+
+enum model_autorestart { MODEL_RESTART_ALWAYS, MODEL_RESTART_UNEXPECTED, MODEL_RESTART_NEVER };
+
+struct model_program {
+	struct model_str name;
+	int service; /* row, or MODEL_NONE: runs on every node */
+	struct model_strv argv;
+	struct model_strv env; /* complete but for the SUPD_* variables of one start */
+	struct model_str directory;
+	struct model_str user_name;
+	uid_t uid;
+	gid_t gid;
+	uint32_t n_groups;
+	gid_t groups[MODEL_GROUPS_MAX];
+	mode_t umask;
+	bool autostart;
+	enum model_autorestart autorestart;
+	uint8_t exitcodes[32]; /* bit set: bit c of byte c / 8 */
+	mtime restart_delay_max;
+	mtime startsecs;
+	int stopsignal;
+	mtime stopwaitsecs;
+	bool redirect_stderr;
+	struct model_str stdout_logfile; /* absolute; log_dir/NAME.log unless set */
+	struct model_str stderr_logfile; /* used where !redirect_stderr; log_dir/NAME.err.log */
+};
+
+struct model {
+	uint32_t magic, format, size;
+	int self; /* row of this node, or MODEL_NONE: not found yet, wait and retry */
+	struct model_supd supd;
+	uint32_t n_nodes, n_services, n_programs;
+	uint32_t nodes_off, services_off, programs_off;
+	/* The block goes on with the arrays and the strings. */
+};
+
+static inline const char *model_str(const struct model *m, struct model_str s)
+{
+	return s.off == 0 ? "" : (const char *)m + s.off;
+}
+
+static inline const struct model_node *model_node(const struct model *m, uint32_t i)
+{
+	return (const struct model_node *)(const void *)((const char *)m + m->nodes_off) + i;
+}
+
+static inline const struct model_service *model_service(const struct model *m, uint32_t i)
+{
+	return (const struct model_service *)(const void *)((const char *)m + m->services_off) + i;
+}
+
+static inline const struct model_program *model_program(const struct model *m, uint32_t i)
+{
+	return (const struct model_program *)(const void *)((const char *)m + m->programs_off) + i;
+}
+
+static inline const char *model_service_name(const struct model *m, uint32_t i)
+{
+	return model_str(m, model_service(m, i)->name);
+}
+
+static inline const char *model_program_name(const struct model *m, uint32_t i)
+{
+	return model_str(m, model_program(m, i)->name);
+}
+
+static inline const char *model_node_name(const struct model *m, uint32_t i)
+{
+	return model_str(m, model_node(m, i)->name);
+}
+
+/* Row of the service or program of that name, or MODEL_NONE. */
+int model_find_service(const struct model *m, const char *name);
+int model_find_program(const struct model *m, const char *name);
+int model_find_node(const struct model *m, const char *name);
+
+/* Fill argv[0 .. v.count] (NULL last) with pointers into the block. */
+void model_strv_fill(const struct model *m, struct model_strv v, char **argv);
+
+/* Whether [buf, buf+size) is a whole block that the accessors may walk: 0 or -EINVAL. */
+int model_verify(const void *buf, uint32_t size);
+
+#endif

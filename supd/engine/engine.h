@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SUPD_ENGINE_ENGINE_H
+#define SUPD_ENGINE_ENGINE_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "supd/config/model.h"
+#include "supd/core/peer_fsm.h"
+#include "supd/core/program_group.h"
+#include "supd/core/service_fsm.h"
+#include "supd/core/vrrp_packet.h"
+#include "supd/ipc/channel.h"
+#include "supd/ipc/msg.h"
+
+/*
+ * The head of supd: one event loop, no blocking call, no capability, no fork.
+ *
+ * The shells meet only here, through this struct: each module owns its part of it and the
+ * functions below are all that the others may call.  Every input ends in one of
+ *   engine_service_event(e, row, &event)    -> service_step()  -> service_io.c carries out
+ *   engine_program_event(e, row, &event)    -> program_step()  -> program_io.c carries out
+ * which re-arm the object's timer from its deadline afterwards.  Both may be called from within
+ * each other's actions: events are queued, never nested.
+ */
+
+struct control; /* control.c */
+struct engine;
+
+struct link { /* to one other process */
+	struct channel channel;
+	struct ev_io reader, writer;
+	struct engine *engine;
+};
+
+/* Wrap an fd in a link and start reading; on_readable is called until the socket is drained. */
+void link_open(struct engine *e, struct link *l, int fd, void (*on_readable)(struct engine *));
+void link_close(struct link *l);
+/* channel_send, and watch for writability where something was queued.  -ENOTCONN without an fd. */
+int link_send(struct link *l, const void *msg, size_t len);
+
+struct engine_service {
+	struct engine *engine;
+	uint32_t row;
+	struct service_fsm fsm;
+	struct program_group group;
+	uint32_t group_rows[GROUP_MEMBERS_MAX]; /* member -> program row */
+	struct ev_timer timer;
+
+	/* vrrp_io.c */
+	struct ev_io vrrp_watcher;
+	int vrrp_fd; /* -1: net has not handed it over (yet) */
+	uint64_t adverts_sent, adverts_received;
+	uint64_t rejects[VRRP_REJECTS_END];
+
+	/* probe.c */
+	struct ev_io arp_watcher;
+	int arp_fd; /* -1 */
+	uint32_t ifindex;
+	uint8_t mac[6];
+	struct in_addr gateway;
+	uint8_t gateway_mac[6];
+	bool gateway_mac_known;
+	uint8_t node_mac[MODEL_NODES_MAX][6]; /* from HELLO; all zero: not known */
+	struct ev_timer probe_timer, garp_timer;
+	uint32_t garp_left;
+	struct {
+		struct in_addr address;
+		int node;	/* row, or MODEL_NONE: a target that is not a node */
+		mtime sent[8];	/* send times of the newest probes, a ring */
+		unsigned next;
+		mtime answered; /* send time of the newest answered one; 0: never */
+	} targets[MODEL_TARGETS_MAX + MODEL_NODES_MAX];
+	unsigned n_targets;
+
+	/* service_io.c */
+	bool link_up, sockets_ok;
+	uint32_t addresses_present; /* bit i: vips[i] */
+	mtime lease_refreshed;
+	struct ev_timer lease_timer;
+	uint64_t address_order;	 /* newest ADD or REMOVE under way */
+	uint64_t quiesce_order;
+	bool ended;
+	/* last transition, for status */
+	enum service_cause last_cause;
+	int64_t last_change_wall; /* seconds since the epoch; 0: none */
+};
+
+struct engine_program {
+	struct engine *engine;
+	uint32_t row;
+	int service; /* row, or MODEL_NONE */
+	unsigned member; /* of the service's group */
+	struct program_fsm fsm;
+	struct ev_timer timer;
+	uint64_t order;	 /* of the start under way */
+};
+
+struct engine_peer {
+	struct engine *engine;
+	uint32_t row;
+	bool linked; /* peer_link = yes, and not this node */
+	struct peer_fsm fsm;
+	struct sockaddr_in address;
+	struct peer_details details;
+	bool has_details;
+	mtime details_at;
+	uint64_t rejected[PEER_VERDICTS_END];
+	uint64_t bad_hmac;
+};
+
+struct engine {
+	struct ev_loop *loop;
+	const struct model *m;
+	uint32_t generation;
+	uint32_t engine_restarts;
+	mtime supd_started; /* BOOTTIME */
+	pid_t keeper_pid;
+	bool ready;	 /* READY of the keeper has come */
+	bool ending;	 /* SHUTDOWN has come */
+	bool state_loaded;
+	struct ipc_welcome welcome;
+
+	struct link keeper, net, scribe;
+	int kill_fds[3]; /* of WELCOME; -1 */
+	int keeper_pidfd;
+
+	struct engine_service *services; /* n_services of the model */
+	struct engine_program *programs;
+	struct engine_peer peers[MODEL_NODES_MAX];
+
+	/* keeper_link.c */
+	struct ev_timer feed_timer;
+	uint64_t feed_seq, fed_seq;
+	mtime fed_at; /* newest FED */
+	uint64_t next_order;
+
+	/* peer_io.c */
+	int peer_fd; /* -1 */
+	struct ev_io peer_watcher;
+	struct ev_timer hello_timer;
+	mtime hello_at; /* newest HELLO sent */
+	uint64_t session;
+
+	/* scribe_link.c */
+	uint64_t state_seq;
+
+	struct control *control;
+};
+
+/* ---- engine.c ------------------------------------------------------------------------------------ */
+
+struct engine_args {
+	const struct model *m;
+	uint32_t generation;
+	int keeper_fd; /* channel to the keeper */
+	int control_fd; /* listening UNIX socket, bound by the keeper */
+	int keeper_pidfd;
+};
+
+/* The engine's process: never returns to the caller's loop; the result is the exit status. */
+int engine_run(const struct engine_args *args);
+
+/* Drain every socket that may hold news (keeper, peers, VRRP, ARP): before an expiry is believed. */
+void engine_drain(struct engine *e);
+
+/* The two doors of the machines; see above. */
+void engine_service_event(struct engine *e, uint32_t row, const struct service_event *ev);
+void engine_program_event(struct engine *e, uint32_t row, const struct program_event *ev);
+
+/* ---- keeper_link.c ---------------------------------------------------------------------------------- */
+
+void keeper_link_open(struct engine *e, int fd);
+void keeper_link_drain(struct engine *e);
+/* Orders; the order number is e->next_order. */
+void keeper_order_start(struct engine *e, uint32_t program, uint64_t term, mtime valid_until,
+			mtime kill_at, const char *cause);
+void keeper_order_signal(struct engine *e, uint32_t program, uint32_t run, int signo);
+void keeper_order_kill(struct engine *e, uint32_t program, uint32_t run);
+void keeper_order_quiesce(struct engine *e, uint32_t service, uint64_t term);
+void keeper_send_baton(struct engine *e, uint32_t slot, const void *data, uint32_t len);
+void keeper_feed(struct engine *e);
+void keeper_send_done(struct engine *e);
+
+/* ---- net_link.c ---------------------------------------------------------------------------------------- */
+
+void net_link_open(struct engine *e, int fd); /* a new net: asks for all sockets again */
+void net_link_drain(struct engine *e);
+void net_order_address(struct engine *e, uint32_t service, enum ipc_address_op op, uint64_t order,
+		       mtime valid_until);
+
+/* ---- scribe_link.c --------------------------------------------------------------------------------------- */
+
+void scribe_link_open(struct engine *e, int fd); /* a new scribe: loads or saves state again */
+void scribe_link_drain(struct engine *e);
+/* Write what all services' `persist` hold; SERVICE_EV_PERSISTED(seq) follows for `service`. */
+void scribe_save_state(struct engine *e, uint32_t service, uint64_t seq);
+
+/* state_text.c: the state file, one line a service. Length, or -ENOSPC. */
+int state_text_encode(const struct engine *e, char *buf, size_t size);
+/* Fills persist of each service named in it (others stay zero): 0, or -EINVAL with the line number. */
+int state_text_decode(const struct model *m, const char *text, size_t len,
+		      struct service_persist *ret_by_row, unsigned *ret_line);
+
+/* ---- service_io.c ------------------------------------------------------------------------------------------ */
+
+void service_io_init(struct engine *e);
+/* Results from net. */
+void service_io_address_result(struct engine *e, const struct ipc_address_result *r);
+void service_io_address_lost(struct engine *e, const struct ipc_address_lost *r);
+void service_io_link(struct engine *e, const struct ipc_link *l);
+void service_io_sockets(struct engine *e, const struct ipc_service_sockets *s, int vrrp_fd, int arp_fd);
+void service_io_gateway(struct engine *e, const struct ipc_gateway *g);
+void service_io_quiesced(struct engine *e, const struct ipc_quiesced *q);
+/* Look at the group of a service: give members their next orders, tell the service what changed. */
+void service_io_reconcile(struct engine *e, uint32_t row);
+
+/* ---- program_io.c ---------------------------------------------------------------------------------------------- */
+
+void program_io_init(struct engine *e);
+/* Start what runs on every node (autostart), once the keeper is ready. */
+void program_io_start_local(struct engine *e);
+void program_io_run(struct engine *e, const struct ipc_run *r); /* found by a new engine */
+void program_io_spawned(struct engine *e, const struct ipc_spawned *s);
+void program_io_spawn_failed(struct engine *e, const struct ipc_spawn_failed *f);
+void program_io_exited(struct engine *e, const struct ipc_exited *x);
+void program_io_gone(struct engine *e, const struct ipc_gone *g);
+
+/* ---- vrrp_io.c --------------------------------------------------------------------------------------------------- */
+
+void vrrp_io_open(struct engine *e, uint32_t service, int fd); /* takes over fd; -1: closed */
+void vrrp_io_drain(struct engine *e, uint32_t service);
+void vrrp_io_send(struct engine *e, uint32_t service, uint8_t priority);
+
+/* ---- probe.c --------------------------------------------------------------------------------------------------------- */
+
+void probe_init(struct engine *e);
+void probe_open(struct engine *e, uint32_t service, int fd);
+void probe_set_gateway(struct engine *e, uint32_t service, struct in_addr gateway);
+void probe_drain(struct engine *e, uint32_t service);
+/* Send probes that are due, and arm the timer for the next ones; called after each service step. */
+void probe_update(struct engine *e, uint32_t service);
+/* Begin a series of garp_count announcements of every address. */
+void probe_announce(struct engine *e, uint32_t service);
+
+/* ---- peer_io.c ---------------------------------------------------------------------------------------------------------- */
+
+void peer_io_init(struct engine *e);
+void peer_io_open(struct engine *e, int fd); /* takes over fd */
+void peer_io_drain(struct engine *e);
+void peer_io_hello_now(struct engine *e);
+/* After each service step: the wanted HELLO rate may have changed. */
+void peer_io_update(struct engine *e);
+/* FENCE, FENCED, RELEASE, RELEASED; peer MODEL_NONE: to every linked peer. */
+void peer_io_send_term(struct engine *e, int peer, enum peer_type type, uint32_t service,
+		       uint64_t term, unsigned successor, bool ending);
+/* COMMAND to a peer; RESULT comes to control_remote_result().  0 or -errno. */
+int peer_io_send_command(struct engine *e, uint32_t peer, uint32_t id, const char *json);
+int peer_io_send_result(struct engine *e, uint32_t peer, uint32_t id, const char *json);
+/* The node's record in the keeper: sessions. */
+void peer_io_from_baton(struct engine *e, const void *data, uint32_t len);
+
+/* ---- control.c ------------------------------------------------------------------------------------------------------------- */
+
+int control_open(struct engine *e, int listen_fd);
+void control_close(struct engine *e);
+/* A RESULT came from a peer for our COMMAND id. */
+void control_remote_result(struct engine *e, uint32_t peer, uint32_t id, const char *json);
+/* A COMMAND came from a peer; the answer goes out by peer_io_send_result(). */
+void control_remote_command(struct engine *e, uint32_t peer, uint32_t id, const char *json);
+/* Something changed: requests that wait for a condition look again. */
+void control_poll(struct engine *e);
+
+#endif
