@@ -34,5 +34,6 @@ void die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* Lower-case name of a level ("info"), or -EINVAL; and back. */
 int log_level_parse(const char *name, enum log_level *ret_level);
+const char *log_level_name(enum log_level level);
 
 #endif
