@@ -15,7 +15,8 @@
  * the peer counts only if the message echoes a sequence number of ours above every one echoed in
  * the session before, and the session is not one of the last four retired ones: a recorded message
  * proves nothing.  A message that is authentic and echoes a wrong session of ours is answered with
- * a HELLO (CHALLENGE, at most one per 20 ms), so that the peer learns our session.
+ * a HELLO (CHALLENGE, at most one per 20 ms), so that the peer learns our session.  After an engine
+ * was replaced the new one believes only what echoes one of its own messages (echo_floor).
  */
 #define PEER_SENT_RING 64
 #define PEER_SEQ_STEP  1024 /* how far ahead the ceiling in the baton is */
@@ -30,6 +31,7 @@ enum peer_verdict {
 #undef X
 	PEER_VERDICTS_END
 };
+const char *peer_verdict_name(enum peer_verdict v);
 
 struct peer_fsm {
 	uint8_t self, peer; /* rows */
@@ -43,6 +45,9 @@ struct peer_fsm {
 	mtime heard;	    /* newest accepted message; 0: never */
 	mtime echoed;	    /* send time of our newest message that it echoed; 0: never */
 	mtime challenged;   /* last CHALLENGE */
+	uint64_t echo_floor; /* what echoes no seq above it is not believed */
+	uint64_t challenger_session, challenger_seq; /* of the last CHALLENGE; 0: none */
+	uint64_t answer_session, answer_seq; /* echoed by the next stamp only; 0: none */
 	struct {
 		uint64_t seq;
 		mtime at;
@@ -54,13 +59,20 @@ void peer_init(struct peer_fsm *p, uint8_t self, uint8_t peer, uint64_t session)
 void peer_stamp(struct peer_fsm *p, mtime now, struct peer_header *h, bool *ret_new_ceiling);
 /* Judge the header of an authentic message; ACCEPT updates heard, echoed and sequences. */
 enum peer_verdict peer_receive(struct peer_fsm *p, const struct peer_header *h, mtime now);
-/* Whether a CHALLENGE may be answered with a HELLO now (rate limit; notes the time). */
+/*
+ * Whether the CHALLENGE just returned may be answered with a HELLO now (rate limit; notes the
+ * time).  True: the next peer_stamp(), and only that, echoes the challenged session.
+ */
 bool peer_may_challenge(struct peer_fsm *p, mtime now);
 
 struct peer_baton {
 	uint64_t session, seq_ceiling, his_session, his_seq, his_echo, retired[4];
 };
 void peer_to_baton(const struct peer_fsm *p, struct peer_baton *ret);
+/* Go on with the session; p has been through peer_init() for its rows. */
 void peer_from_baton(struct peer_fsm *p, const struct peer_baton *b);
+
+/* Whether the invariants hold (tests, fuzzing). */
+bool peer_check(const struct peer_fsm *p);
 
 #endif

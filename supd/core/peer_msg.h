@@ -69,7 +69,7 @@ struct peer_term {
 /* COMMAND: a JSON request; RESULT: its JSON reply; id pairs them. */
 struct peer_text {
 	uint32_t id;
-	uint16_t len;
+	uint16_t len; /* below PEER_TEXT_MAX; text[len] is NUL once decoded */
 	char text[PEER_TEXT_MAX];
 };
 
@@ -91,6 +91,8 @@ struct peer_msg {
 		struct peer_details details;
 	};
 };
+
+const char *peer_type_name(enum peer_type t);
 
 /* Encode without the HMAC: length, or 0 when it does not fit. */
 size_t peer_msg_encode(const struct peer_msg *m, uint8_t *buf, size_t size);
