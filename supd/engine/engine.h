@@ -32,6 +32,7 @@ struct link { /* to one other process */
 	struct channel channel;
 	struct ev_io reader, writer;
 	struct engine *engine;
+	void (*on_readable)(struct engine *);
 };
 
 /* Wrap an fd in a link and start reading; on_readable is called until the socket is drained. */
