@@ -28,8 +28,8 @@ enum service_state {
 #define X(name, text) SERVICE_STATE_##name,
 	SERVICE_STATES(X)
 #undef X
-	SERVICE_STATES_END
 };
+#define SERVICE_STATES_END (SERVICE_STATE_STOPPED + 1)
 const char *service_state_name(enum service_state s);
 
 #define SERVICE_CAUSES(X)                                                                          \
@@ -114,6 +114,7 @@ struct service_persist {
 	uint64_t term_seen;
 	uint64_t reserved; /* our next term: above term_seen, ours by its residue */
 	bool latched;
+	bool barred;  /* a person's stop --here: this node alone */
 	bool stopped; /* a person's stop, with the version of that wish */
 	uint32_t wish_version;
 };
@@ -149,7 +150,6 @@ struct service_peer {
 enum service_phase {
 	SERVICE_PHASE_NONE,
 	/* taking over */
-	SERVICE_PHASE_PERSIST, /* the term is being written */
 	SERVICE_PHASE_FENCE,   /* FENCE went out */
 	SERVICE_PHASE_ADDRESS, /* addresses are being added */
 	SERVICE_PHASE_START,   /* programs are starting */
@@ -172,6 +172,7 @@ struct service_fsm {
 
 	struct service_persist persist; /* as it should be on disk */
 	uint64_t persist_seq, persist_done; /* newest asked for, newest written */
+	mtime persist_since;		    /* when the oldest unwritten one was asked for */
 	bool persist_failed;
 
 	uint64_t term;	    /* the one we act or last acted under */
@@ -212,11 +213,16 @@ struct service_fsm {
 	/* release */
 	enum service_state release_to;
 	unsigned successor; /* MODEL_NODES_MAX: nobody named */
-	bool release_kill;
+	bool release_kill, release_told;
+	unsigned releases_sent;
 	mtime release_sent;
 	uint64_t fence_owed[MODEL_NODES_MAX]; /* FENCED still to be sent, by peer; 0: none */
+	uint64_t fence_owed_seq[MODEL_NODES_MAX]; /* ... once this write is on disk */
 
 	mtime wait_until;	 /* WAITING */
+	mtime started;		 /* of this machine */
+	mtime address_lost_at;	 /* newest ADDRESSES_ADD after a loss: rate limit */
+	bool address_failed, conflict_taken, filtered, exhausted;
 	mtime failed_at;	 /* latch set at; for failure_reset */
 	bool alarms[SERVICE_ALARMS_END];
 };
@@ -338,7 +344,7 @@ mtime service_probe_interval(const struct service_fsm *s, mtime now);
 bool service_wants_conflict_probe(const struct service_fsm *s, mtime now);
 
 /* Hard fitness; fills ret_reasons[SERVICE_UNFITS_END] where it is not NULL. */
-bool service_fit(const struct service_fsm *s, bool *ret_reasons);
+bool service_fit(const struct service_fsm *s, mtime now, bool *ret_reasons);
 /* Row of the node that is active as far as we know (may be self), or MODEL_NONE. */
 int service_active_node(const struct service_fsm *s, mtime now);
 /* Row of the best fit peer that could take over now, or MODEL_NONE. */

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+#include "supd/core/service_internal.h"
+
+/*
+ * Alarms: each is what is wrong now, derived anew after every step, so that none can be forgotten
+ * or left standing.  An alarm changes nothing else.
+ */
+
+/* Adverts are missing while the peer link says "active", or the reverse. */
+static bool vrrp_path_blocked(const struct service_fsm *s, mtime now)
+{
+	mtime down = svc_down_interval(s);
+
+	if (s->vrrp.state != VRRP_STATE_BACKUP || svc_within(now, s->vrrp.last_advert, down))
+		return false;
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		if (svc_report_fresh(s, p, now) &&
+		    s->peers[p].report.state == SERVICE_STATE_ACTIVE && now - s->since > down)
+			return true;
+	}
+	return false;
+}
+
+static bool peer_link_blocked(const struct service_fsm *s, mtime now)
+{
+	mtime down = svc_down_interval(s);
+
+	if (!svc_within(now, s->vrrp.last_advert, down) || now - s->started < 2 * down)
+		return false;
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		if (svc_linked(s, p) && svc_report_fresh(s, p, now))
+			return false;
+	}
+	return true;
+}
+
+/* The last rung of the ladder: latched here, and nobody else who could. */
+static bool person_needed(const struct service_fsm *s, mtime now)
+{
+	if (s->state != SERVICE_STATE_FAILED || service_active_node(s, now) >= 0 ||
+	    service_best_peer(s, now) >= 0)
+		return false;
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		if (svc_peer_busy(s, p, now))
+			return false;
+	}
+	return true;
+}
+
+static bool no_standby(const struct service_fsm *s, mtime now)
+{
+	return s->state == SERVICE_STATE_ACTIVE && now - s->since > svc_down_interval(s) &&
+	       service_best_peer(s, now) < 0;
+}
+
+static bool digest_alarm(const struct service_fsm *s, mtime now)
+{
+	bool reasons[SERVICE_UNFITS_END];
+
+	service_fit(s, now, reasons);
+	return reasons[SERVICE_UNFIT_DIGEST];
+}
+
+static void set(struct svc_step *x, enum service_alarm alarm, bool on)
+{
+	if (x->s->alarms[alarm] == on)
+		return;
+	x->s->alarms[alarm] = on;
+	struct service_action *a = svc_emit(x, SERVICE_ACT_ALARM);
+	a->alarm = alarm;
+	a->ok = on;
+}
+
+void svc_update_alarms(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+	mtime adv = s->config.advert_int;
+	mtime settled = s->started + 2 * svc_down_interval(s);
+	mtime patience = s->config.vip_lease + MTIME_MS(1500);
+	bool node_answers = svc_within(x->now, s->conflict_node_at, 3 * adv);
+	bool unknown_answers = svc_within(x->now, s->conflict_unknown_at, 3 * adv);
+
+	set(x, SERVICE_ALARM_NO_STANDBY, no_standby(s, x->now));
+	set(x, SERVICE_ALARM_PERSON_NEEDED, person_needed(s, x->now));
+	set(x, SERVICE_ALARM_VRRP_PATH, vrrp_path_blocked(s, x->now));
+	set(x, SERVICE_ALARM_PEER_LINK, peer_link_blocked(s, x->now));
+	set(x, SERVICE_ALARM_CONFIG_DIFFERS, digest_alarm(s, x->now));
+	set(x, SERVICE_ALARM_NO_TARGET, s->config.isolation != MODEL_ISOLATION_OFF &&
+						!s->target_answered && x->now > settled);
+	set(x, SERVICE_ALARM_CONFLICT, unknown_answers || (node_answers && s->may_run));
+	set(x, SERVICE_ALARM_ACTIVE_FILTERED,
+	    node_answers && !s->may_run && x->now - s->conflict_node_first > patience &&
+		    service_active_node(s, x->now) < 0);
+	set(x, SERVICE_ALARM_ADDRESS, s->address_failed);
+	set(x, SERVICE_ALARM_UNKILLABLE, s->unkillable);
+	set(x, SERVICE_ALARM_STATE_FILE, s->persist_failed);
+	set(x, SERVICE_ALARM_BUDGET, !s->budget.tier0 && s->budget.d_min != MTIME_NEVER);
+	set(x, SERVICE_ALARM_WAIT_FOR_PEER, s->state == SERVICE_STATE_WAITING &&
+						    s->wait_until != MTIME_NEVER &&
+						    x->now >= s->wait_until);
+}

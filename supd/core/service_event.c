@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT */
+#include "supd/core/service_internal.h"
+
+/*
+ * What happens to a service, one function an event.  An event notes facts; where it forbids what
+ * runs (FENCE, a higher term, the link, an answer for the address) it begins the step-down at once.
+ * Everything else is decided afterwards, in service_fsm.c, from the facts as they then stand.
+ */
+
+/* ---- events: facts only ----------------------------------------------------------------------- */
+
+static void ev_loaded(struct svc_step *x, const struct service_persist *p)
+{
+	struct service_fsm *s = x->s;
+
+	if (s->loaded)
+		return;
+	s->loaded = true;
+	s->persist = *p;
+	/* A reserved term may have been used: the next one is above it. */
+	if (s->persist.reserved > s->persist.term_seen)
+		s->persist.term_seen = s->persist.reserved;
+	s->persist.reserved = service_next_term(s->persist.term_seen, s->config.self);
+	s->term = 0;
+	if (s->persist.latched)
+		s->failed_at = x->now;
+	svc_persist(x);
+	svc_vrrp(x, VRRP_EV_STARTUP);
+	svc_enter_idle(x, SERVICE_CAUSE_BOOT, true);
+}
+
+/*
+ * A new engine.  What was active with its programs alive goes on; what was in between is killed
+ * first, for nobody knows how far it had come.
+ */
+static void ev_resume(struct svc_step *x, const struct service_baton *b, bool running)
+{
+	struct service_fsm *s = x->s;
+	bool was_active = b->state == SERVICE_STATE_ACTIVE;
+
+	if (s->loaded)
+		return;
+	s->loaded = true;
+	s->persist = b->persist;
+	s->term = b->term;
+	s->s = b->s;
+	s->quiesced = b->quiesced;
+	s->quiesce_asked = b->quiesced;
+	s->target_answered = b->target_answered;
+	s->last_sent = b->s;
+	svc_persist(x);
+	svc_vrrp(x, VRRP_EV_STARTUP);
+	if (!was_active && b->state != SERVICE_STATE_TAKING_OVER &&
+	    b->state != SERVICE_STATE_RELEASING && !running) {
+		svc_enter_idle(x, (enum service_cause)b->cause, b->state == SERVICE_STATE_WAITING);
+		return;
+	}
+	s->may_run = true;
+	/* Net events will tell; nobody who could take the address away has spoken yet. */
+	s->link_up = s->sockets_ok = was_active;
+	s->state = SERVICE_STATE_TAKING_OVER;
+	s->phase = SERVICE_PHASE_START;
+	if (!was_active || !running) {
+		svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
+		return;
+	}
+	svc_vrrp(x, VRRP_EV_GRANT_ACTIVE);
+	svc_emit(x, SERVICE_ACT_ADDRESSES_ADD);
+	svc_set_state(x, SERVICE_STATE_ACTIVE, (enum service_cause)b->cause);
+	s->since = b->since;
+	s->programs_ready = b->ready;
+	struct service_action *a = svc_emit(x, SERVICE_ACT_PROGRAMS_START);
+	a->cause = s->cause;
+	svc_emit(x, SERVICE_ACT_PROGRAMS_ALLOW);
+}
+
+static void ev_heard(struct svc_step *x, unsigned p, mtime echoed)
+{
+	struct service_peer *peer = &x->s->peers[p];
+
+	peer->heard = x->now;
+	if (echoed > peer->echoed)
+		peer->echoed = echoed;
+}
+
+/* The wish of a person (stop or start) with the highest version counts, wherever it was said. */
+static void adopt_wish(struct svc_step *x, const struct service_report *r)
+{
+	struct service_fsm *s = x->s;
+
+	if (r->wish_version <= s->persist.wish_version)
+		return;
+	s->persist.wish_version = r->wish_version;
+	s->persist.stopped = r->stopped;
+	if (!r->stopped)
+		s->persist.barred = false;
+	svc_persist(x);
+}
+
+static void ev_hello(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_fsm *s = x->s;
+	struct service_peer *peer = &s->peers[ev->peer];
+	const struct service_report *r = ev->report;
+
+	ev_heard(x, ev->peer, ev->echoed);
+	peer->report = *r;
+	peer->reported = x->now;
+	if (!s->loaded)
+		return;
+	adopt_wish(x, r);
+	svc_see_term(x, r->term > r->term_seen ? r->term : r->term_seen);
+	if (r->state != SERVICE_STATE_ACTIVE && r->state != SERVICE_STATE_TAKING_OVER)
+		return;
+	if (RULE(HELLO_IS_LIFE))
+		svc_vrrp(x, VRRP_EV_HOLD);
+	if (s->released_term != 0 && r->term > s->released_term)
+		s->released_term = 0;
+	if (r->term > s->term && RULE(HIGHER_TERM) && s->state == SERVICE_STATE_TAKING_OVER &&
+	    !s->may_run)
+		svc_abandon(x, 0);
+	else if (r->term > s->term && RULE(HIGHER_TERM) && s->may_run)
+		svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
+	else if (r->term < s->term && s->may_run)
+		svc_repeat_fence(x);
+}
+
+static void ev_advert(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_fsm *s = x->s;
+	struct vrrp_actions acts = {0};
+	struct vrrp_event v = {.type = VRRP_EV_ADVERT,
+			       .priority = ev->priority,
+			       .interval = ev->interval,
+			       .src_above_own = s->config.nodes[ev->peer].address >
+						s->config.nodes[s->config.self].address};
+
+	if (!s->loaded)
+		return;
+	vrrp_step(&s->vrrp, &v, x->now, &acts);
+	for (unsigned i = 0; i < acts.n; i++) {
+		if (acts.a[i] == VRRP_ACT_SEND_ADVERT)
+			svc_emit(x, SERVICE_ACT_SEND_ADVERT);
+		/* Who yields to a peer is decided by terms; to a plain router, by the RFC. */
+		else if (acts.a[i] == VRRP_ACT_WANT_BACKUP && s->may_run &&
+			 !s->config.nodes[ev->peer].peer_link)
+			svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
+	}
+	if (s->state == SERVICE_STATE_WAITING && ev->priority != 0)
+		svc_set_state(x, SERVICE_STATE_BACKUP, s->cause);
+}
+
+static void ev_release(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_fsm *s = x->s;
+
+	ev_heard(x, ev->peer, ev->echoed);
+	s->peers[ev->peer].ending = ev->ending;
+	if (!s->loaded || ev->term < s->persist.term_seen || s->may_run) {
+		if (s->loaded) {
+			struct service_action *a = svc_emit(x, SERVICE_ACT_SEND_RELEASED);
+			a->peer = ev->peer;
+			a->term = ev->term;
+		}
+		return;
+	}
+	svc_see_term(x, ev->term);
+	struct service_action *a = svc_emit(x, SERVICE_ACT_SEND_RELEASED);
+	a->peer = ev->peer;
+	a->term = ev->term;
+	if (ev->successor != s->config.self && ev->successor < MODEL_NODES_MAX) {
+		svc_vrrp(x, VRRP_EV_HOLD);
+		return;
+	}
+	s->released_term = ev->term;
+	s->releaser = ev->peer;
+}
+
+static void ev_conflict(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_fsm *s = x->s;
+	mtime gap = 3 * s->config.advert_int;
+
+	if (ev->conflict == SERVICE_CONFLICT_UNKNOWN) {
+		if (!svc_within(x->now, s->conflict_unknown_at, gap))
+			s->conflict_unknown_first = x->now;
+		s->conflict_unknown_at = x->now;
+	} else {
+		if (!svc_within(x->now, s->conflict_node_at, gap))
+			s->conflict_node_first = x->now;
+		s->conflict_node_at = x->now;
+		s->conflict_node = ev->peer;
+	}
+	if (!s->loaded || s->may_run || ev->conflict == SERVICE_CONFLICT_UNKNOWN || !RULE(CONFLICT))
+		return;
+	/* The releaser has said that nothing of it runs; its address may linger for a moment. */
+	if (s->released_term != 0 && ev->peer == s->releaser)
+		return;
+	svc_vrrp(x, VRRP_EV_HOLD);
+	if (s->state == SERVICE_STATE_TAKING_OVER && !s->forced &&
+	    !(s->take_cause == SERVICE_CAUSE_RELEASE && ev->peer == s->releaser))
+		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
+}
+
+static void ev_link(struct svc_step *x, bool up)
+{
+	struct service_fsm *s = x->s;
+	bool came_up = up && !s->link_up;
+
+	s->link_up = up;
+	if (!s->loaded)
+		return;
+	if (came_up)
+		svc_vrrp(x, VRRP_EV_HOLD);
+	if (up)
+		return;
+	if (s->may_run)
+		svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
+	else if (s->state == SERVICE_STATE_TAKING_OVER)
+		svc_abandon(x, 0);
+}
+
+static void ev_addresses(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_fsm *s = x->s;
+
+	if (ev->adding) {
+		s->addresses_held = ev->ok;
+		s->address_failed = !ev->ok;
+		if (ev->ok && (s->state == SERVICE_STATE_ACTIVE ||
+			       s->state == SERVICE_STATE_TAKING_OVER))
+			svc_emit(x, SERVICE_ACT_ANNOUNCE);
+		if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_ADDRESS)
+			svc_set_phase(x, SERVICE_PHASE_START);
+		return;
+	}
+	if (ev->ok)
+		s->addresses_held = false;
+	if (s->state == SERVICE_STATE_RELEASING && s->phase == SERVICE_PHASE_REMOVE)
+		svc_set_phase(x, SERVICE_PHASE_TELL);
+}
+
+static void ev_quiesced(struct svc_step *x, uint64_t term, bool by_deadline)
+{
+	struct service_fsm *s = x->s;
+
+	if (term > s->quiesced)
+		s->quiesced = term;
+	if (s->quiesced > s->quiesce_asked)
+		s->quiesce_asked = s->quiesced;
+	if (!s->may_run || s->quiesced < s->term)
+		return;
+	s->may_run = false;
+	if (by_deadline && s->state != SERVICE_STATE_RELEASING)
+		svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
+	svc_emit(x, SERVICE_ACT_BATON);
+}
+
+static void ev_persisted(struct svc_step *x, uint64_t seq, bool ok)
+{
+	struct service_fsm *s = x->s;
+
+	if (!ok) {
+		s->persist_failed = true;
+		return;
+	}
+	s->persist_failed = false;
+	if (seq > s->persist_done && seq <= s->persist_seq) {
+		s->persist_done = seq;
+		s->persist_since = x->now;
+	}
+}
+
+static void set_wish(struct svc_step *x, bool stopped)
+{
+	struct service_fsm *s = x->s;
+
+	if (!stopped)
+		s->persist.barred = false;
+	else if (s->persist.stopped)
+		return;
+	if (s->persist.stopped != stopped) {
+		s->persist.stopped = stopped;
+		s->persist.wish_version++;
+	}
+	svc_persist(x);
+	svc_emit(x, SERVICE_ACT_HELLO_NOW);
+}
+
+static void ev_command(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_fsm *s = x->s;
+	int best = service_best_peer(s, x->now);
+	struct svc_release r = {.to = SERVICE_STATE_BACKUP,
+				.cause = SERVICE_CAUSE_FAILOVER,
+				.successor = best < 0 ? MODEL_NODES_MAX : (unsigned)best};
+
+	switch (ev->command) {
+	case SERVICE_CMD_START:
+		set_wish(x, false);
+		break;
+	case SERVICE_CMD_STOP:
+		set_wish(x, true);
+		break;
+	case SERVICE_CMD_STOP_HERE:
+		s->persist.barred = true;
+		svc_persist(x);
+		break;
+	case SERVICE_CMD_FAILOVER:
+		if (s->state == SERVICE_STATE_ACTIVE && (best >= 0 || ev->force))
+			svc_release(x, &r);
+		break;
+	case SERVICE_CMD_TAKE:
+		s->forced = s->state == SERVICE_STATE_BACKUP || s->state == SERVICE_STATE_WAITING;
+		break;
+	case SERVICE_CMD_RESET:
+		if (s->persist.latched || s->persist.barred) {
+			s->persist.latched = s->persist.barred = false;
+			svc_persist(x);
+		}
+		break;
+	case SERVICE_CMD_END:
+		s->ending = true;
+		break;
+	}
+}
+
+void svc_apply(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_fsm *s = x->s;
+
+	switch (ev->type) {
+	case SERVICE_EV_TICK:
+		svc_vrrp(x, VRRP_EV_TICK);
+		break;
+	case SERVICE_EV_LOADED:
+		ev_loaded(x, ev->persist);
+		break;
+	case SERVICE_EV_RESUME:
+		ev_resume(x, ev->baton, ev->running);
+		break;
+	case SERVICE_EV_HEARD:
+		ev_heard(x, ev->peer, ev->echoed);
+		break;
+	case SERVICE_EV_HELLO:
+		ev_hello(x, ev);
+		break;
+	case SERVICE_EV_FENCE:
+		ev_heard(x, ev->peer, ev->echoed);
+		if (s->loaded)
+			svc_on_fence(x, ev->peer, ev->term);
+		break;
+	case SERVICE_EV_FENCED:
+		ev_heard(x, ev->peer, ev->echoed);
+		if (ev->term > s->peers[ev->peer].fenced)
+			s->peers[ev->peer].fenced = ev->term;
+		break;
+	case SERVICE_EV_RELEASE:
+		ev_release(x, ev);
+		break;
+	case SERVICE_EV_RELEASED:
+		ev_heard(x, ev->peer, ev->echoed);
+		if (s->state == SERVICE_STATE_RELEASING && s->phase == SERVICE_PHASE_TELL &&
+		    ev->term == s->term &&
+		    (s->successor >= MODEL_NODES_MAX || ev->peer == s->successor))
+			s->release_told = true;
+		break;
+	case SERVICE_EV_ADVERT:
+		ev_advert(x, ev);
+		break;
+	case SERVICE_EV_SENT:
+		s->last_sent = mtime_max(s->last_sent, ev->sent_at);
+		break;
+	case SERVICE_EV_PROBE_ANSWER:
+		s->target_answer = mtime_max(s->target_answer, ev->sent_at);
+		if (!ev->is_node) {
+			s->target_answered = true;
+			s->target_answer_other = mtime_max(s->target_answer_other, ev->sent_at);
+		}
+		break;
+	case SERVICE_EV_CONFLICT:
+		ev_conflict(x, ev);
+		break;
+	case SERVICE_EV_LINK:
+		ev_link(x, ev->ok);
+		break;
+	case SERVICE_EV_SOCKETS:
+		s->sockets_ok = ev->ok;
+		break;
+	case SERVICE_EV_ADDRESSES:
+		ev_addresses(x, ev);
+		break;
+	case SERVICE_EV_ADDRESS_LOST:
+		s->addresses_held = false;
+		break;
+	case SERVICE_EV_PROGRAMS_READY:
+		s->programs_ready = true;
+		break;
+	case SERVICE_EV_PROGRAMS_GONE:
+		s->unkillable = !ev->ok;
+		if (s->state == SERVICE_STATE_RELEASING && s->phase == SERVICE_PHASE_STOP)
+			svc_set_phase(x, SERVICE_PHASE_QUIESCE);
+		break;
+	case SERVICE_EV_PROGRAM_DIED:
+		s->programs_ready = false;
+		if (s->state == SERVICE_STATE_ACTIVE || s->state == SERVICE_STATE_TAKING_OVER)
+			svc_restart_fence(x);
+		break;
+	case SERVICE_EV_PROGRAM_LIMIT:
+		s->exhausted = true;
+		break;
+	case SERVICE_EV_QUIESCED:
+		ev_quiesced(x, ev->term, ev->by_deadline);
+		break;
+	case SERVICE_EV_PERSISTED:
+		ev_persisted(x, ev->seq, ev->ok);
+		break;
+	case SERVICE_EV_COMMAND:
+		ev_command(x, ev);
+		break;
+	}
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SUPD_CORE_SERVICE_INTERNAL_H
+#define SUPD_CORE_SERVICE_INTERNAL_H
+
+#include "supd/core/service_fsm.h"
+
+/*
+ * What the parts of service_fsm share.  One step carries machine, time and output along.
+ *
+ *   service_fsm.c      the doors: init, step, state changes, progress
+ *   service_event.c    events: facts only
+ *   service_query.c    what can be derived: reachability, fitness, S, deadlines, report, baton
+ *   service_take.c     verdict and taking over, boot
+ *   service_release.c  release, step-down, the answers to FENCE
+ *   service_alarm.c    alarms, level-driven
+ *   service_explain.c  the same verdict in words
+ */
+struct svc_step {
+	struct service_fsm *s;
+	mtime now;
+	struct service_actions *out;
+};
+
+/*
+ * The rules that a simulator's build can switch off one at a time, to see that its search finds
+ * what the rule prevents.  In supd itself they are constants.
+ */
+#define SERVICE_RULES(X)                                                                           \
+	X(FENCE) X(CONTACT) X(CONFLICT) X(BUDGET) X(HELLO_IS_LIFE) X(QUIESCE) X(HIGHER_TERM)       \
+	X(ISOLATION_HOLD)
+
+enum service_rule {
+#define X(name) SERVICE_RULE_##name,
+	SERVICE_RULES(X)
+#undef X
+	SERVICE_RULES_END
+};
+
+#ifdef SUPD_SIM_TEETH
+extern bool service_rule_off[SERVICE_RULES_END];
+#define RULE(name) (!service_rule_off[SERVICE_RULE_##name])
+#else
+#define RULE(name) true
+#endif
+
+/* ---- service_fsm.c ---- */
+struct service_action *svc_emit(struct svc_step *x, enum service_action_type type);
+void svc_set_state(struct svc_step *x, enum service_state state, enum service_cause cause);
+void svc_set_phase(struct svc_step *x, enum service_phase phase);
+void svc_vrrp(struct svc_step *x, enum vrrp_event_type type);
+/* Ask for persist to be written; returns the sequence number of the write. */
+uint64_t svc_persist(struct svc_step *x);
+/* A term was heard of: remember it, and renew the reservation. */
+void svc_see_term(struct svc_step *x, uint64_t term);
+void svc_quiesce(struct svc_step *x, uint64_t term);
+
+/* ---- service_event.c ---- */
+void svc_apply(struct svc_step *x, const struct service_event *ev);
+
+/* ---- service_query.c ---- */
+mtime svc_down_interval(const struct service_fsm *s);
+bool svc_within(mtime now, mtime at, mtime age); /* at is known and not older than age */
+bool svc_linked(const struct service_fsm *s, unsigned p);
+bool svc_report_fresh(const struct service_fsm *s, unsigned p, mtime now);
+/* Its fresh report says that it is active, taking over or releasing. */
+bool svc_peer_busy(const struct service_fsm *s, unsigned p, mtime now);
+void svc_update_contact(struct svc_step *x);
+bool svc_has_contact(const struct service_fsm *s, mtime now);
+/* The conflict rule: whether an answer for the virtual address forbids a takeover now. */
+bool svc_conflict_holds(const struct service_fsm *s, mtime now);
+bool svc_persist_settled(const struct service_fsm *s);
+/* This node goes before every fit peer. */
+bool svc_best_here(const struct service_fsm *s, mtime now);
+
+/* ---- service_take.c ---- */
+void svc_consider_boot(struct svc_step *x);
+void svc_consider_takeover(struct svc_step *x);
+void svc_progress_takeover(struct svc_step *x);
+void svc_abandon(struct svc_step *x, mtime hold);
+void svc_restart_fence(struct svc_step *x);
+void svc_progress_restart(struct svc_step *x);
+/* Every FENCED that must be awaited has come. */
+bool svc_fence_done(const struct service_fsm *s, mtime now);
+void svc_repeat_fence(struct svc_step *x);
+/* To FAILED or STOPPED where persist says so, else to WAITING (boot) or BACKUP. */
+void svc_enter_idle(struct svc_step *x, enum service_cause cause, bool boot);
+
+/* ---- service_release.c ---- */
+struct svc_release {
+	enum service_state to;
+	enum service_cause cause;
+	unsigned successor;
+	bool give_up;
+};
+void svc_release(struct svc_step *x, const struct svc_release *r);
+/* Kill first; what follows is `to`. */
+void svc_step_down(struct svc_step *x, enum service_state to, enum service_cause cause);
+void svc_progress_release(struct svc_step *x);
+void svc_on_fence(struct svc_step *x, unsigned peer, uint64_t term);
+void svc_pay_fences(struct svc_step *x);
+void svc_on_limit(struct svc_step *x);
+
+/* ---- service_alarm.c ---- */
+void svc_update_alarms(struct svc_step *x);
+
+#endif

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: MIT */
+#include "supd/core/service_internal.h"
+
+#include <string.h>
+
+/*
+ * What can be derived from the facts of a service: contact, fitness, S and the deadlines that
+ * follow from it.  Nothing here changes a state but svc_update_contact(), which keeps S and the
+ * isolation flag.
+ *
+ * Ages, in advert_int (DESIGN, "The budget"):
+ *   contact at a takeover   probe sent within 1 and answered, or a HELLO heard within 1.5 that
+ *                           echoes one of ours sent within 2
+ *   isolation               no HELLO within 2 echoing one sent within 3 (one HELLO may be late),
+ *                           no answer to a probe sent within 2
+ *   first missed advert     1.2
+ */
+
+mtime svc_down_interval(const struct service_fsm *s)
+{
+	return vrrp_active_down(&s->vrrp);
+}
+
+bool svc_within(mtime now, mtime at, mtime age)
+{
+	return at != 0 && now - at <= age;
+}
+
+bool svc_linked(const struct service_fsm *s, unsigned p)
+{
+	return p < s->config.n_nodes && p != s->config.self && s->config.nodes[p].peer_link;
+}
+
+bool service_peer_reachable(const struct service_fsm *s, unsigned p, mtime now)
+{
+	mtime down = svc_down_interval(s);
+
+	return svc_linked(s, p) && svc_within(now, s->peers[p].heard, down) &&
+	       svc_within(now, s->peers[p].echoed, down);
+}
+
+bool svc_report_fresh(const struct service_fsm *s, unsigned p, mtime now)
+{
+	return svc_linked(s, p) && svc_within(now, s->peers[p].reported, svc_down_interval(s));
+}
+
+bool svc_peer_busy(const struct service_fsm *s, unsigned p, mtime now)
+{
+	enum service_state state = s->peers[p].report.state;
+
+	return svc_report_fresh(s, p, now) &&
+	       (state == SERVICE_STATE_ACTIVE || state == SERVICE_STATE_TAKING_OVER ||
+		state == SERVICE_STATE_RELEASING || s->peers[p].report.running);
+}
+
+/* ---- contact ---------------------------------------------------------------------------------- */
+
+static bool two_way(const struct service_fsm *s, unsigned p, mtime now, mtime heard, mtime echoed)
+{
+	return svc_linked(s, p) && svc_within(now, s->peers[p].heard, heard) &&
+	       svc_within(now, s->peers[p].echoed, echoed);
+}
+
+static bool any_two_way(const struct service_fsm *s, mtime now, mtime heard, mtime echoed)
+{
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		if (two_way(s, p, now, heard, echoed))
+			return true;
+	}
+	return false;
+}
+
+/* Whether the isolation rule can speak: a target that is not a node has answered since start. */
+static bool isolation_speaks(const struct service_fsm *s)
+{
+	return s->config.isolation != MODEL_ISOLATION_OFF && s->target_answered;
+}
+
+static bool isolated_now(const struct service_fsm *s, mtime now)
+{
+	mtime adv = s->config.advert_int;
+
+	return isolation_speaks(s) && !any_two_way(s, now, 2 * adv, 3 * adv) &&
+	       !svc_within(now, s->target_answer, 2 * adv);
+}
+
+bool svc_has_contact(const struct service_fsm *s, mtime now)
+{
+	mtime adv = s->config.advert_int;
+
+	return !isolation_speaks(s) || any_two_way(s, now, adv + adv / 2, 2 * adv) ||
+	       svc_within(now, s->target_answer, adv + BUDGET_ANSWER);
+}
+
+/* S: the send time of the newest of our messages that proves that we are connected. */
+static mtime proof_of_contact(const struct service_fsm *s, mtime now)
+{
+	mtime adv = s->config.advert_int;
+	mtime best = s->target_answer;
+	bool heard = false;
+
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		if (!svc_linked(s, p))
+			continue;
+		best = mtime_max(best, s->peers[p].echoed);
+		heard = heard || svc_within(now, s->peers[p].heard, adv + adv / 2);
+	}
+	if (!heard && !isolation_speaks(s))
+		best = mtime_max(best, s->last_sent);
+	return best;
+}
+
+void svc_update_contact(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+	bool isolated = isolated_now(s, x->now);
+
+	s->s = mtime_max(s->s, proof_of_contact(s, x->now));
+	if (isolated == s->isolated)
+		return;
+	s->isolated = isolated;
+	s->contact_lost_at = isolated ? x->now : 0;
+	if (s->vrrp.state == VRRP_STATE_BACKUP && RULE(ISOLATION_HOLD))
+		svc_vrrp(x, isolated ? VRRP_EV_SUSPEND : VRRP_EV_HOLD);
+}
+
+/* ---- conflict ----------------------------------------------------------------------------------- */
+
+bool svc_conflict_holds(const struct service_fsm *s, mtime now)
+{
+	mtime recent = s->config.advert_int;
+	mtime patience = s->config.vip_lease + MTIME_MS(1500);
+
+	if (!RULE(CONFLICT))
+		return false;
+	if (svc_within(now, s->conflict_node_at, recent))
+		return true;
+	return svc_within(now, s->conflict_unknown_at, recent) &&
+	       now - s->conflict_unknown_first < patience;
+}
+
+bool service_wants_conflict_probe(const struct service_fsm *s, mtime now)
+{
+	mtime last_life;
+
+	if (s->config.n_vips == 0 || !s->link_up)
+		return false;
+	if (s->state == SERVICE_STATE_TAKING_OVER)
+		return s->phase == SERVICE_PHASE_FENCE;
+	if (s->state != SERVICE_STATE_BACKUP && s->state != SERVICE_STATE_WAITING)
+		return false;
+	if (s->vrrp.down_at == MTIME_NEVER)
+		return s->vrrp.expired;
+	last_life = s->vrrp.down_at - svc_down_interval(s);
+	return now - last_life >= s->config.advert_int + s->config.advert_int / 5;
+}
+
+/* ---- fitness --------------------------------------------------------------------------------------- */
+
+bool svc_persist_settled(const struct service_fsm *s)
+{
+	return s->persist_done == s->persist_seq && !s->persist_failed;
+}
+
+static bool digest_differs(const struct service_fsm *s, mtime now)
+{
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		if (service_peer_reachable(s, p, now) && svc_report_fresh(s, p, now) &&
+		    s->peers[p].report.digest != s->config.digest)
+			return true;
+	}
+	return false;
+}
+
+/* A write that is merely under way does not make unfit; one that failed or hangs does. */
+static bool state_file_unfit(const struct service_fsm *s, mtime now)
+{
+	mtime patience = mtime_max(s->config.advert_int, MTIME_MS(500));
+
+	return !s->loaded || s->persist_failed ||
+	       (s->persist_done != s->persist_seq && now - s->persist_since > patience);
+}
+
+bool service_fit(const struct service_fsm *s, mtime now, bool *ret_reasons)
+{
+	bool r[SERVICE_UNFITS_END] = {
+		[SERVICE_UNFIT_FAILED] = s->persist.latched,
+		[SERVICE_UNFIT_STOPPED] = s->persist.stopped || s->persist.barred,
+		[SERVICE_UNFIT_LINK] = !s->link_up,
+		[SERVICE_UNFIT_ISOLATED] = s->isolated,
+		[SERVICE_UNFIT_DIGEST] = digest_differs(s, now),
+		[SERVICE_UNFIT_STATE_FILE] = state_file_unfit(s, now),
+		[SERVICE_UNFIT_ENDING] = s->ending,
+		[SERVICE_UNFIT_SOCKETS] = !s->sockets_ok,
+	};
+	bool fit = true;
+
+	for (unsigned i = 0; i < SERVICE_UNFITS_END; i++)
+		fit = fit && !r[i];
+	if (ret_reasons != NULL)
+		memcpy(ret_reasons, r, sizeof(r));
+	return fit;
+}
+
+/* ---- others ------------------------------------------------------------------------------------------ */
+
+int service_active_node(const struct service_fsm *s, mtime now)
+{
+	int best = s->state == SERVICE_STATE_ACTIVE ? (int)s->config.self : MODEL_NONE;
+	uint64_t term = best >= 0 ? s->term : 0;
+
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		if (!svc_report_fresh(s, p, now) ||
+		    s->peers[p].report.state != SERVICE_STATE_ACTIVE ||
+		    s->peers[p].report.term <= term)
+			continue;
+		best = (int)p;
+		term = s->peers[p].report.term;
+	}
+	return best;
+}
+
+static bool candidate(const struct service_fsm *s, unsigned p, mtime now)
+{
+	const struct service_report *r = &s->peers[p].report;
+
+	return service_peer_reachable(s, p, now) && svc_report_fresh(s, p, now) && r->fit &&
+	       !r->running && !s->peers[p].ending && r->digest == s->config.digest &&
+	       (r->state == SERVICE_STATE_BACKUP || r->state == SERVICE_STATE_WAITING);
+}
+
+/* Whether node p goes before node q: priority, then the greater address. */
+static bool goes_before(const struct service_fsm *s, unsigned p, unsigned q)
+{
+	const struct service_node *a = &s->config.nodes[p], *b = &s->config.nodes[q];
+
+	return a->priority != b->priority ? a->priority > b->priority : a->address > b->address;
+}
+
+int service_best_peer(const struct service_fsm *s, mtime now)
+{
+	int best = MODEL_NONE;
+
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		if (candidate(s, p, now) && (best < 0 || goes_before(s, p, (unsigned)best)))
+			best = (int)p;
+	}
+	return best;
+}
+
+bool svc_best_here(const struct service_fsm *s, mtime now)
+{
+	int best = service_best_peer(s, now);
+
+	return best < 0 || goes_before(s, s->config.self, (unsigned)best);
+}
+
+/* ---- deadlines ------------------------------------------------------------------------------------------ */
+
+mtime service_kill_at(const struct service_fsm *s)
+{
+	if (!s->may_run || !RULE(BUDGET))
+		return MTIME_NEVER;
+	return mtime_add(s->s, s->budget.life);
+}
+
+mtime service_order_valid_until(const struct service_fsm *s, mtime now)
+{
+	return mtime_min(service_kill_at(s), now + mtime_max(s->config.advert_int, MTIME_SEC(1)));
+}
+
+static bool hurried(const struct service_fsm *s, mtime now)
+{
+	mtime late = s->config.advert_int + s->config.advert_int / 5;
+
+	return s->may_run && now - s->s > late;
+}
+
+mtime service_hello_interval(const struct service_fsm *s, mtime now)
+{
+	return hurried(s, now) ? s->config.advert_int / 3 : s->config.advert_int;
+}
+
+mtime service_probe_interval(const struct service_fsm *s, mtime now)
+{
+	bool often = hurried(s, now) || service_wants_conflict_probe(s, now);
+
+	return often ? s->config.advert_int / 3 : s->config.advert_int;
+}
+
+static mtime phase_deadline(const struct service_fsm *s)
+{
+	if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_FENCE)
+		return mtime_min(s->fence_started + s->config.fence_timeout,
+				 s->fence_sent + s->config.advert_int / 3);
+	if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_ADDRESS)
+		return s->phase_since + MTIME_SEC(1);
+	if (s->state == SERVICE_STATE_RELEASING && s->phase == SERVICE_PHASE_REMOVE)
+		return s->phase_since + MTIME_SEC(1);
+	if (s->state == SERVICE_STATE_RELEASING && s->phase == SERVICE_PHASE_TELL)
+		return s->release_sent + s->config.advert_int / 3;
+	if (s->restart_fence)
+		return mtime_min(s->fence_started + s->config.fence_timeout,
+				 s->fence_sent + s->config.advert_int / 3);
+	return MTIME_NEVER;
+}
+
+/*
+ * The next look.  Facts that only age (contact, reports, alarms) are looked at once per
+ * advert_int; what must not be late has its own deadline.
+ */
+mtime service_deadline(const struct service_fsm *s, mtime now)
+{
+	mtime at = now + s->config.advert_int;
+	mtime soon = now + MTIME_MS(1);
+	mtime phase = phase_deadline(s);
+
+	if (!s->loaded)
+		return MTIME_NEVER;
+	at = mtime_min(at, vrrp_deadline(&s->vrrp));
+	at = mtime_min(at, service_kill_at(s));
+	if (s->state == SERVICE_STATE_WAITING)
+		at = mtime_min(at, s->wait_until > now ? s->wait_until : at);
+	if (s->state == SERVICE_STATE_BACKUP && s->hold_until > now)
+		at = mtime_min(at, s->hold_until);
+	/* A phase's deadline that has passed means "waiting for somebody": look again soon. */
+	at = mtime_min(at, phase > now ? phase : now + s->config.advert_int / 3);
+	return mtime_max(at, soon);
+}
+
+/* ---- what others are told ---------------------------------------------------------------------------------- */
+
+void service_to_report(const struct service_fsm *s, mtime now, struct service_report *ret)
+{
+	*ret = (struct service_report){
+		.state = s->state,
+		.priority = s->config.nodes[s->config.self].priority,
+		.fit = service_fit(s, now, NULL),
+		.running = s->may_run,
+		.ready = s->state == SERVICE_STATE_ACTIVE && s->programs_ready,
+		.stopped = s->persist.stopped,
+		.latched = s->persist.latched,
+		.adverts_heard = svc_within(now, s->vrrp.last_advert, svc_down_interval(s)),
+		.wish_version = s->persist.wish_version,
+		.term = s->term,
+		.term_seen = s->persist.term_seen,
+		.digest = s->config.digest,
+	};
+}
+
+void service_to_baton(const struct service_fsm *s, struct service_baton *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->format = SERVICE_BATON_FORMAT;
+	ret->state = s->state;
+	ret->cause = s->cause;
+	ret->term = s->term;
+	ret->s = s->s;
+	ret->since = s->since;
+	ret->quiesced = s->quiesced;
+	ret->target_answered = s->target_answered;
+	ret->ready = s->programs_ready;
+	ret->persist = s->persist;
+}

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT */
+#include "supd/core/service_internal.h"
+
+#include <stddef.h>
+
+/*
+ * Taking over: the verdict (DESIGN, "service_fsm"), the fence, and the steps after it.
+ *
+ *   backup --verdict--> FENCE --all FENCED, or unheard--> ADDRESS --> START --ready--> active
+ *                         | verdict fails, a higher term, an answer for the address
+ *                         +--> backup, Active_Down in full
+ *
+ * The term is one reserved on disk before, so that no takeover waits for a disk.  Until START
+ * nothing of ours runs, so giving up costs nothing; from START on giving up means killing first.
+ */
+
+/* ---- verdict ---------------------------------------------------------------------------------- */
+
+/* Evidence 1, 4 and 5; 2 (silence) is what brings us here, 6 (fence) comes next. */
+static bool verdict_holds(const struct service_fsm *s, mtime now)
+{
+	bool reasons[SERVICE_UNFITS_END];
+
+	if (!service_fit(s, now, reasons)) {
+		for (unsigned i = 0; i < SERVICE_UNFITS_END; i++) {
+			if (reasons[i] && !(s->forced && i == SERVICE_UNFIT_ISOLATED))
+				return false;
+		}
+	}
+	/* The releaser vouches for itself, a person for everything. */
+	if (s->forced || s->take_cause == SERVICE_CAUSE_RELEASE)
+		return true;
+	if (RULE(CONTACT) && !svc_has_contact(s, now))
+		return false;
+	return !svc_conflict_holds(s, now);
+}
+
+/* Our programs could live for a while: S is fresh enough for the keeper not to kill them at once. */
+static bool s_is_fresh(const struct service_fsm *s, mtime now)
+{
+	return !RULE(BUDGET) || s->budget.life == MTIME_NEVER ||
+	       now + s->budget.life / 4 < s->s + s->budget.life;
+}
+
+static void send_fence(struct svc_step *x)
+{
+	x->s->fence_sent = x->now;
+	svc_emit(x, SERVICE_ACT_SEND_FENCE);
+}
+
+void svc_repeat_fence(struct svc_step *x)
+{
+	if (x->now - x->s->fence_sent >= x->s->config.advert_int / 3)
+		send_fence(x);
+}
+
+static void begin_fence(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+
+	s->fence_started = x->now;
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		s->peers[p].dead_before =
+			!svc_within(x->now, s->peers[p].heard, svc_down_interval(s));
+		s->peers[p].fenced = 0;
+	}
+	send_fence(x);
+}
+
+static bool must_wait_for(const struct service_fsm *s, unsigned p, mtime now)
+{
+	const struct service_peer *peer = &s->peers[p];
+	const struct service_report *r = &peer->report;
+
+	if (!svc_linked(s, p) || peer->fenced >= s->term)
+		return false;
+	if (s->released_term != 0 && s->releaser == p && !s->may_run)
+		return false;
+	if (svc_peer_busy(s, p, now))
+		return true;
+	if (s->may_run && (peer->dead_before ||
+			   (svc_report_fresh(s, p, now) && r->term_seen >= s->term)))
+		return false;
+	return now - s->fence_started < s->config.fence_timeout ||
+	       service_peer_reachable(s, p, now);
+}
+
+bool svc_fence_done(const struct service_fsm *s, mtime now)
+{
+	if (!RULE(FENCE))
+		return true;
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		if (must_wait_for(s, p, now))
+			return false;
+	}
+	return true;
+}
+
+/* ---- begin, give up ------------------------------------------------------------------------------ */
+
+static void begin_takeover(struct svc_step *x, enum service_cause cause)
+{
+	struct service_fsm *s = x->s;
+
+	s->take_cause = cause;
+	/* The reservation must be on disk; a write that is under way takes milliseconds. */
+	if (!svc_persist_settled(s) || s->persist.reserved <= s->persist.term_seen ||
+	    !verdict_holds(s, x->now))
+		return;
+	s->term = s->persist.reserved;
+	s->persist.term_seen = s->term;
+	s->persist.reserved = service_next_term(s->term, s->config.self);
+	s->restart_fence = s->programs_ready = s->exhausted = false;
+	s->conflict_taken = svc_within(x->now, s->conflict_unknown_at, s->config.advert_int);
+	svc_persist(x);
+	svc_set_state(x, SERVICE_STATE_TAKING_OVER, cause);
+	svc_set_phase(x, SERVICE_PHASE_FENCE);
+	begin_fence(x);
+}
+
+void svc_abandon(struct svc_step *x, mtime hold)
+{
+	struct service_fsm *s = x->s;
+
+	if (s->may_run) {
+		svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
+		return;
+	}
+	if (s->phase != SERVICE_PHASE_FENCE)
+		svc_emit(x, SERVICE_ACT_ADDRESSES_REMOVE);
+	svc_vrrp(x, s->vrrp.state == VRRP_STATE_ACTIVE ? VRRP_EV_GRANT_BACKUP : VRRP_EV_HOLD);
+	s->hold_until = x->now + hold;
+	s->forced = false;
+	s->released_term = 0;
+	svc_set_state(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
+}
+
+void svc_enter_idle(struct svc_step *x, enum service_cause cause, bool boot)
+{
+	struct service_fsm *s = x->s;
+
+	s->forced = s->exhausted = false;
+	if (s->persist.reserved <= s->persist.term_seen) {
+		s->persist.reserved = service_next_term(s->persist.term_seen, s->config.self);
+		svc_persist(x);
+	}
+	if (s->persist.stopped || s->persist.barred) {
+		svc_set_state(x, SERVICE_STATE_STOPPED, SERVICE_CAUSE_STOP);
+	} else if (s->persist.latched) {
+		svc_set_state(x, SERVICE_STATE_FAILED, SERVICE_CAUSE_FAILED);
+	} else if (boot) {
+		s->wait_until = mtime_add(x->now, s->config.wait_for_peer);
+		svc_set_state(x, SERVICE_STATE_WAITING, cause);
+	} else {
+		svc_set_state(x, SERVICE_STATE_BACKUP, cause);
+	}
+}
+
+/* ---- boot --------------------------------------------------------------------------------------------- */
+
+static bool any_busy(const struct service_fsm *s, mtime now)
+{
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		if (svc_peer_busy(s, p, now))
+			return true;
+	}
+	return false;
+}
+
+/* Every node is in two-way contact and has read its state: who runs nothing now will say so. */
+static bool all_heard(const struct service_fsm *s, mtime now)
+{
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		if (p == s->config.self)
+			continue;
+		/* A plain router tells nothing: only its silence counts. */
+		if (!s->config.nodes[p].peer_link && !s->vrrp.expired)
+			return false;
+		if (svc_linked(s, p) && (!service_peer_reachable(s, p, now) ||
+					 !svc_report_fresh(s, p, now) ||
+					 s->peers[p].report.state == SERVICE_STATE_DOWN))
+			return false;
+	}
+	return true;
+}
+
+/* Alone after wait_for_peer: only with a witness that it is not we who are cut off. */
+static bool may_start_alone(const struct service_fsm *s, mtime now)
+{
+	if (now < s->wait_until || !s->vrrp.expired)
+		return false;
+	return s->config.isolation == MODEL_ISOLATION_OFF ||
+	       svc_within(now, s->target_answer_other, 2 * s->config.advert_int);
+}
+
+void svc_consider_boot(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+
+	if (any_busy(s, x->now) || s->released_term != 0) {
+		svc_set_state(x, SERVICE_STATE_BACKUP, s->cause);
+		return;
+	}
+	if (s->forced) {
+		begin_takeover(x, SERVICE_CAUSE_FAILOVER);
+		return;
+	}
+	if (!all_heard(s, x->now) && !may_start_alone(s, x->now))
+		return;
+	if (!svc_best_here(s, x->now) ||
+	    (!service_fit(s, x->now, NULL) && service_best_peer(s, x->now) >= 0))
+		svc_set_state(x, SERVICE_STATE_BACKUP, s->cause);
+	else
+		begin_takeover(x, s->cause);
+}
+
+/* ---- backup --------------------------------------------------------------------------------------------- */
+
+void svc_consider_takeover(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+
+	if (s->forced) {
+		if (any_busy(s, x->now))
+			s->forced = false;
+		else
+			begin_takeover(x, SERVICE_CAUSE_FAILOVER);
+		return;
+	}
+	if (s->released_term != 0) {
+		begin_takeover(x, SERVICE_CAUSE_RELEASE);
+		return;
+	}
+	if (s->vrrp.expired && x->now >= s->hold_until)
+		begin_takeover(x, SERVICE_CAUSE_TAKEOVER);
+}
+
+/* ---- taking over ----------------------------------------------------------------------------------------- */
+
+static void grant(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+
+	if (!verdict_holds(s, x->now)) {
+		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
+		return;
+	}
+	if (!s_is_fresh(s, x->now))
+		return;
+	svc_vrrp(x, VRRP_EV_GRANT_ACTIVE);
+	svc_set_phase(x, SERVICE_PHASE_ADDRESS);
+	svc_emit(x, SERVICE_ACT_ADDRESSES_ADD);
+	if (s->config.n_vips == 0)
+		svc_set_phase(x, SERVICE_PHASE_START);
+}
+
+static void start_programs(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+
+	/* The last look before the order: fit, in contact, and time enough to live. */
+	if (!service_fit(s, x->now, NULL) && !s->forced) {
+		svc_abandon(x, 0);
+		return;
+	}
+	if (!s_is_fresh(s, x->now))
+		return;
+	s->may_run = true;
+	s->unkillable = false;
+	svc_emit(x, SERVICE_ACT_BATON);
+	svc_emit(x, SERVICE_ACT_PROGRAMS_START)->cause = s->take_cause;
+	svc_emit(x, SERVICE_ACT_PROGRAMS_ALLOW);
+}
+
+static bool unwanted(const struct service_fsm *s)
+{
+	return s->ending || s->persist.stopped || s->persist.barred;
+}
+
+void svc_progress_takeover(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+
+	if (unwanted(s)) {
+		struct svc_release r = {.to = SERVICE_STATE_BACKUP,
+					.cause = SERVICE_CAUSE_STOP,
+					.successor = MODEL_NODES_MAX};
+		if (s->may_run)
+			svc_release(x, &r);
+		else
+			svc_abandon(x, 0);
+		return;
+	}
+	if (s->phase == SERVICE_PHASE_FENCE) {
+		if (svc_fence_done(s, x->now))
+			grant(x);
+		else
+			svc_repeat_fence(x);
+		return;
+	}
+	if (s->phase == SERVICE_PHASE_ADDRESS) {
+		/* Net may wait for a lock of the kernel; the job must run all the same. */
+		if (x->now - s->phase_since >= MTIME_SEC(1)) {
+			s->address_failed = true;
+			svc_set_phase(x, SERVICE_PHASE_START);
+		}
+		return;
+	}
+	if (!s->may_run) {
+		start_programs(x);
+		return;
+	}
+	if (s->programs_ready) {
+		s->released_term = 0;
+		s->forced = false;
+		svc_set_state(x, SERVICE_STATE_ACTIVE, s->take_cause);
+		return;
+	}
+	svc_progress_restart(x);
+	svc_on_limit(x);
+}
+
+/* ---- restart on the active node -------------------------------------------------------------------------- */
+
+void svc_restart_fence(struct svc_step *x)
+{
+	x->s->restart_fence = true;
+	begin_fence(x);
+}
+
+void svc_progress_restart(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+
+	if (!s->restart_fence)
+		return;
+	if (!svc_fence_done(s, x->now)) {
+		svc_repeat_fence(x);
+		return;
+	}
+	s->restart_fence = false;
+	svc_emit(x, SERVICE_ACT_PROGRAMS_ALLOW);
+}
