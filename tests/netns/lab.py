@@ -453,6 +453,17 @@ class Lab:
             if name != active:
                 wait_until(lambda n=node: n.state() == "backup", timeout, f"{name} backup", 0.02)
 
+    def settle(self):
+        """Start all; a active, every other a fit standby. Returns the lab."""
+        try:
+            self.wait_settled()
+            for name in self.node_names[1:]:
+                self.wait_standby(name)
+        except Failed:
+            self.keep_evidence()
+            raise
+        return self
+
     def wait_standby(self, name, timeout=15):
         """`name` is a backup that the active node sees and could hand over to."""
         node = self.nodes[name]
