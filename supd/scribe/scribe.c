@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+#include "supd/scribe/scribe.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/fd.h"
+#include "common/log.h"
+#include "supd/scribe/engine_port.h"
+#include "supd/scribe/log_pipe.h"
+#include "supd/scribe/stall.h"
+#include "supd/scribe/stream.h"
+
+#define N_OUTPUTS    2
+#define PUMP_BUDGET  (256u << 10) /* of one stream, before the others have their turn */
+#define DRAIN_BUDGET (2u << 20)	  /* at the end: more than a pipe holds */
+#define RETRY_PERIOD 1.0
+#define END_GRACE    2.0 /* the engine may outlive the keeper so long */
+#define LOG_BATCH    32
+
+/*
+ * One loop.  Everything it does between two waits for events may block on a disk or on syslog;
+ * the stall thread then keeps the programs going (stream_relieve).  `lock` guards the table of
+ * streams and the program side of each against that thread, and is never held across a write.
+ */
+struct slot {
+	struct stream stream;
+	struct ev_io watcher;
+	struct scribe *scribe;
+};
+
+struct scribe {
+	const struct model *m;
+	struct ev_loop *loop;
+	struct channel keeper;
+	struct ev_io keeper_watcher, log_watcher;
+	struct ev_prepare prepare;
+	struct ev_check check;
+	struct ev_timer retry_timer, end_timer;
+	struct engine_port engine;
+	struct log_pipe log;
+	struct stall stall;
+	pthread_mutex_t lock;
+	size_t n_slots;
+	struct slot **slots; /* program * N_OUTPUTS + output; NULL: none */
+};
+
+/* ---- streams ---------------------------------------------------------------------------------- */
+
+static void update_retry(struct scribe *s)
+{
+	if (!ev_is_active(&s->retry_timer))
+		ev_timer_again(s->loop, &s->retry_timer);
+}
+
+static void on_program(struct ev_loop *loop, struct ev_io *w, int revents)
+{
+	struct slot *slot = w->data;
+
+	stream_pump(&slot->stream, PUMP_BUDGET);
+	if (slot->stream.program_fd < 0)
+		ev_io_stop(loop, w);
+	if (slot->stream.error)
+		update_retry(slot->scribe);
+}
+
+static void remove_slot(struct scribe *s, size_t i)
+{
+	struct slot *slot = s->slots[i];
+
+	if (!slot)
+		return;
+	ev_io_stop(s->loop, &slot->watcher);
+	pthread_mutex_lock(&s->lock);
+	s->slots[i] = NULL;
+	pthread_mutex_unlock(&s->lock);
+	stream_fini(&slot->stream);
+	free(slot);
+}
+
+/* Takes over fds. */
+static void add_slot(struct scribe *s, size_t i, int fds[3])
+{
+	uint32_t program = (uint32_t)(i / N_OUTPUTS);
+	const struct model_program *p = model_program(s->m, program);
+	struct model_str path = i % N_OUTPUTS == 0 ? p->stdout_logfile : p->stderr_logfile;
+	struct slot *slot = calloc(1, sizeof(*slot));
+
+	if (!slot) {
+		log_error("log of %s: out of memory, its output waits in the pipe",
+			  model_program_name(s->m, program));
+		for (int f = 0; f < 3; f++)
+			fd_close(&fds[f]);
+		return;
+	}
+	slot->scribe = s;
+	stream_init(&slot->stream, model_program_name(s->m, program), model_str(s->m, path), fds,
+		    &s->lock);
+	pthread_mutex_lock(&s->lock);
+	s->slots[i] = slot;
+	pthread_mutex_unlock(&s->lock);
+	ev_io_init(&slot->watcher, on_program, slot->stream.program_fd, EV_READ);
+	slot->watcher.data = slot;
+	ev_io_start(s->loop, &slot->watcher);
+	/* The stage may hold what a killed predecessor had not written. */
+	ev_feed_event(s->loop, &slot->watcher, EV_READ);
+}
+
+static void on_retry(struct ev_loop *loop, struct ev_timer *w, int revents)
+{
+	struct scribe *s = w->data;
+	bool failing = false;
+
+	for (size_t i = 0; i < s->n_slots; i++) {
+		if (!s->slots[i])
+			continue;
+		stream_retry(&s->slots[i]->stream);
+		failing |= s->slots[i]->stream.error != 0;
+	}
+	if (!failing)
+		ev_timer_stop(loop, w);
+}
+
+/* In the stall thread. */
+static void relieve_all(void *arg)
+{
+	struct scribe *s = arg;
+
+	for (size_t i = 0; i < s->n_slots; i++) {
+		pthread_mutex_lock(&s->lock);
+		if (s->slots[i])
+			stream_relieve(&s->slots[i]->stream);
+		pthread_mutex_unlock(&s->lock);
+	}
+}
+
+/* ---- the keeper ------------------------------------------------------------------------------- */
+
+static void on_engine_gone(void *arg)
+{
+	struct scribe *s = arg;
+
+	if (s->keeper.fd < 0)
+		ev_break(s->loop, EVBREAK_ALL);
+}
+
+/* The keeper is gone.  The engine may still have something to save and to say. */
+static void begin_end(struct scribe *s)
+{
+	ev_io_stop(s->loop, &s->keeper_watcher);
+	channel_fini(&s->keeper);
+	if (engine_port_is_open(&s->engine))
+		ev_timer_start(s->loop, &s->end_timer);
+	else
+		ev_break(s->loop, EVBREAK_ALL);
+}
+
+static void on_end(struct ev_loop *loop, struct ev_timer *w, int revents)
+{
+	ev_break(loop, EVBREAK_ALL);
+}
+
+/* Both take over the descriptors that they set to -1. */
+static void handle_stream(struct scribe *s, const struct ipc_stream *msg, int *fds, size_t n_fds)
+{
+	size_t i;
+
+	if (n_fds != 3 || msg->program < 0 || (uint32_t)msg->program >= s->m->n_programs ||
+	    msg->output < 0 || msg->output >= N_OUTPUTS) {
+		log_error("bad STREAM from the keeper, ignoring");
+		return;
+	}
+	i = (size_t)msg->program * N_OUTPUTS + (size_t)msg->output;
+	remove_slot(s, i);
+	add_slot(s, i, fds);
+	fds[0] = fds[1] = fds[2] = -1;
+}
+
+static void handle_channel(struct scribe *s, const struct ipc_channel *msg, int *fds, size_t n_fds)
+{
+	if (n_fds != 1) {
+		log_error("bad CHANNEL from the keeper, ignoring");
+		return;
+	}
+	engine_port_open(&s->engine, fds[0], msg->h.generation);
+	fds[0] = -1;
+}
+
+union keeper_msg {
+	struct ipc_header h;
+	struct ipc_channel channel;
+	struct ipc_stream stream;
+};
+
+static void handle_keeper_msg(struct scribe *s, const union keeper_msg *msg, size_t len, int *fds,
+			      size_t n_fds)
+{
+	if (msg->h.type == IPC_STREAM && len == sizeof(msg->stream))
+		handle_stream(s, &msg->stream, fds, n_fds);
+	else if (msg->h.type == IPC_CHANNEL && len == sizeof(msg->channel))
+		handle_channel(s, &msg->channel, fds, n_fds);
+	else
+		log_error("message %u of %zu bytes from the keeper is not for the scribe, ignoring",
+			  (unsigned)msg->h.type, len);
+	for (size_t i = 0; i < n_fds; i++)
+		fd_close(&fds[i]);
+}
+
+static void on_keeper(struct ev_loop *loop, struct ev_io *w, int revents)
+{
+	struct scribe *s = w->data;
+	union keeper_msg msg;
+	int fds[CHANNEL_FDS_MAX];
+	size_t n_fds;
+	ssize_t n;
+
+	for (;;) {
+		n = channel_recv(&s->keeper, &msg, sizeof(msg), fds, &n_fds);
+		if (n == -EBADMSG)
+			continue;
+		if (n <= 0)
+			break;
+		handle_keeper_msg(s, &msg, (size_t)n, fds, n_fds);
+	}
+	if (n != -EAGAIN)
+		begin_end(s);
+}
+
+/* ---- the loop --------------------------------------------------------------------------------- */
+
+static void on_log(struct ev_loop *loop, struct ev_io *w, int revents)
+{
+	struct scribe *s = w->data;
+
+	for (int i = 0; i < LOG_BATCH && log_pipe_pump(&s->log); i++)
+		;
+	if (s->log.fd < 0)
+		ev_io_stop(loop, w);
+}
+
+static void on_prepare(struct ev_loop *loop, struct ev_prepare *w, int revents)
+{
+	stall_end(w->data);
+}
+
+static void on_check(struct ev_loop *loop, struct ev_check *w, int revents)
+{
+	stall_begin(w->data);
+}
+
+static void start_watchers(struct scribe *s, const struct scribe_args *args)
+{
+	ev_io_init(&s->keeper_watcher, on_keeper, args->keeper_fd, EV_READ);
+	ev_io_init(&s->log_watcher, on_log, args->log_fd, EV_READ);
+	ev_timer_init(&s->retry_timer, on_retry, 0., RETRY_PERIOD);
+	ev_timer_init(&s->end_timer, on_end, END_GRACE, 0.);
+	ev_prepare_init(&s->prepare, on_prepare);
+	ev_check_init(&s->check, on_check);
+	ev_set_priority(&s->check, EV_MAXPRI); /* before any work of this round */
+	s->keeper_watcher.data = s->log_watcher.data = s->retry_timer.data = s;
+	s->prepare.data = s->check.data = &s->stall;
+	ev_io_start(s->loop, &s->keeper_watcher);
+	ev_io_start(s->loop, &s->log_watcher);
+	ev_prepare_start(s->loop, &s->prepare);
+	ev_check_start(s->loop, &s->check);
+}
+
+/* What was written before the end is in the pipes now; what comes later is not waited for. */
+static void drain_all(struct scribe *s)
+{
+	for (size_t i = 0; i < s->n_slots; i++)
+		if (s->slots[i])
+			stream_pump(&s->slots[i]->stream, DRAIN_BUDGET);
+	for (int i = 0; i < LOG_BATCH && log_pipe_pump(&s->log); i++)
+		;
+}
+
+static int scribe_init(struct scribe *s, const struct scribe_args *args)
+{
+	int r;
+
+	s->m = args->m;
+	s->n_slots = (size_t)s->m->n_programs * N_OUTPUTS;
+	s->slots = calloc(s->n_slots + 1, sizeof(s->slots[0]));
+	s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+	if (!s->slots || !s->loop)
+		return -ENOMEM;
+	pthread_mutex_init(&s->lock, NULL);
+	channel_init(&s->keeper, args->keeper_fd);
+	log_pipe_init(&s->log, args->log_fd, s->m->supd.log_to_stderr,
+		      model_node_name(s->m, (uint32_t)s->m->self));
+	r = engine_port_init(&s->engine, s->loop, s->m, on_engine_gone, s);
+	if (r < 0)
+		return r;
+	r = stall_init(&s->stall, relieve_all, s);
+	if (r < 0)
+		log_warn("no second thread (%s): a disk that hangs will stop the programs' output",
+			 strerror(-r));
+	start_watchers(s, args);
+	return 0;
+}
+
+static void scribe_fini(struct scribe *s)
+{
+	stall_fini(&s->stall);
+	for (size_t i = 0; i < s->n_slots; i++)
+		remove_slot(s, i);
+	engine_port_fini(&s->engine);
+	channel_fini(&s->keeper);
+	log_pipe_fini(&s->log);
+	ev_loop_destroy(s->loop);
+	free(s->slots);
+}
+
+/* A Ctrl-C goes to the whole process group, but the keeper says when the scribe ends. */
+static void ignore_signals(void)
+{
+	static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP};
+
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signal(ignored[i], SIG_IGN);
+}
+
+int scribe_run(const struct scribe_args *args)
+{
+	struct scribe s;
+	int r;
+
+	memset(&s, 0, sizeof(s));
+	ignore_signals();
+	r = scribe_init(&s, args);
+	if (r < 0)
+		die("cannot start: %s", strerror(-r));
+	ev_run(s.loop, 0);
+	stall_begin(&s.stall);
+	drain_all(&s);
+	scribe_fini(&s);
+	return 0;
+}
