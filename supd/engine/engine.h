@@ -81,8 +81,10 @@ struct engine_service {
 	mtime lease_refreshed;
 	struct ev_timer lease_timer;
 	uint64_t address_order;	 /* newest ADD or REMOVE under way */
-	uint64_t quiesce_order;
 	bool ended;
+	bool net_up, addresses_settled; /* left-overs were seen to, once per net process */
+	bool link_known, hello_due;
+	mtime fed_kill_at, baton_s; /* what the keeper knows */
 	/* last transition, for status */
 	enum service_cause last_cause;
 	int64_t last_change_wall; /* seconds since the epoch; 0: none */
@@ -170,6 +172,9 @@ void engine_drain(struct engine *e);
 void engine_service_event(struct engine *e, uint32_t row, const struct service_event *ev);
 void engine_program_event(struct engine *e, uint32_t row, const struct program_event *ev);
 
+/* Whether everything has ended here: then the keeper is told DONE. */
+void engine_check_ended(struct engine *e);
+
 /* ---- keeper_link.c ---------------------------------------------------------------------------------- */
 
 void keeper_link_open(struct engine *e, int fd);
@@ -207,6 +212,8 @@ int state_text_decode(const struct model *m, const char *text, size_t len,
 /* ---- service_io.c ------------------------------------------------------------------------------------------ */
 
 void service_io_init(struct engine *e);
+/* One event for the machine: step, carry out, re-arm.  For engine.c's queue only. */
+void service_io_event(struct engine *e, uint32_t row, const struct service_event *ev);
 /* Results from net. */
 void service_io_address_result(struct engine *e, const struct ipc_address_result *r);
 void service_io_address_lost(struct engine *e, const struct ipc_address_lost *r);

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT */
+#include "supd/engine/engine.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/log.h"
+#include "supd/engine/control.h"
+
+/*
+ * The hands of service_fsm: carries out its actions through the other modules, in the order in
+ * which they were emitted, and brings results back as events.
+ *
+ * Order that matters: a baton goes to the keeper before the start order that it covers (same
+ * channel, so it is there first); HELLO goes out once, at the end, and says what is true then.
+ */
+
+/* ---- configuration of the machine ----------------------------------------------------------------- */
+
+static void config_of(const struct model *m, uint32_t row, struct service_config *ret)
+{
+	const struct model_service *ms = model_service(m, row);
+
+	memset(ret, 0, sizeof(*ret));
+	ret->self = (unsigned)m->self;
+	ret->n_nodes = m->n_nodes;
+	for (uint32_t i = 0; i < m->n_nodes; i++) {
+		const struct model_node *n = model_node(m, i);
+
+		ret->nodes[i].priority = n->priority;
+		ret->nodes[i].address = ntohl(n->address.s_addr);
+		ret->nodes[i].peer_link = n->peer_link;
+	}
+	ret->advert_int = ms->advert_int;
+	ret->vip_lease = ms->vip_lease;
+	ret->wait_for_peer = ms->wait_for_peer;
+	ret->fence_timeout = ms->fence_timeout;
+	ret->failure_reset = ms->failure_reset;
+	ret->isolation = ms->isolation;
+	ret->n_vips = ms->n_vips;
+	ret->digest = ms->digest;
+}
+
+/* ---- addresses --------------------------------------------------------------------------------------- */
+
+/* Whether the addresses belong here now: from their adding to the moment they are to go. */
+static bool holds_addresses(const struct service_fsm *f)
+{
+	switch (f->state) {
+	case SERVICE_STATE_ACTIVE:
+		return true;
+	case SERVICE_STATE_TAKING_OVER:
+		return f->phase == SERVICE_PHASE_ADDRESS || f->phase == SERVICE_PHASE_START;
+	case SERVICE_STATE_RELEASING:
+		return !f->release_kill && (f->phase == SERVICE_PHASE_STOP ||
+					    f->phase == SERVICE_PHASE_QUIESCE);
+	case SERVICE_STATE_DOWN:
+	case SERVICE_STATE_WAITING:
+	case SERVICE_STATE_BACKUP:
+	case SERVICE_STATE_FAILED:
+	case SERVICE_STATE_STOPPED:
+		break;
+	}
+	return false;
+}
+
+static mtime lease_of(const struct engine_service *svc)
+{
+	return model_service(svc->engine->m, svc->row)->vip_lease;
+}
+
+static void order_addresses(struct engine_service *svc, enum ipc_address_op op, mtime now)
+{
+	struct engine *e = svc->engine;
+	mtime lease = lease_of(svc);
+	uint64_t order = e->next_order++;
+	mtime valid = lease == 0 ? MTIME_NEVER : now + lease;
+
+	if (op != IPC_ADDRESS_REFRESH)
+		svc->address_order = order;
+	if (op != IPC_ADDRESS_REMOVE)
+		svc->lease_refreshed = now;
+	/* A refresh must never outlive the programs' own deadline. */
+	if (op == IPC_ADDRESS_REFRESH)
+		valid = mtime_min(valid, service_kill_at(&svc->fsm));
+	net_order_address(e, svc->row, op, order, valid);
+}
+
+/* Once per net process: left-overs of a former life go, addresses that belong here come. */
+static void settle_addresses(struct engine_service *svc, mtime now)
+{
+	if (svc->addresses_settled || !svc->fsm.loaded || !svc->net_up)
+		return;
+	svc->addresses_settled = true;
+	order_addresses(svc, holds_addresses(&svc->fsm) ? IPC_ADDRESS_ADD : IPC_ADDRESS_REMOVE,
+			now);
+}
+
+static void on_lease_timer(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct engine_service *svc = w->data;
+
+	if (holds_addresses(&svc->fsm))
+		order_addresses(svc, IPC_ADDRESS_REFRESH, mtime_now());
+	else
+		ev_timer_stop(loop, w);
+}
+
+static void arm_lease(struct engine_service *svc)
+{
+	mtime lease = lease_of(svc);
+
+	if (lease == 0 || !holds_addresses(&svc->fsm) || ev_is_active(&svc->lease_timer))
+		return;
+	/* Four refreshes a lease: two may be late or lost. */
+	svc->lease_timer.repeat = (double)lease / 1e9 / 4;
+	ev_timer_again(svc->engine->loop, &svc->lease_timer);
+}
+
+/* ---- programs ------------------------------------------------------------------------------------------- */
+
+static void each_member(struct engine_service *svc, enum program_event_type type)
+{
+	struct program_event ev = {.type = type};
+
+	for (unsigned i = 0; i < svc->group.n; i++)
+		engine_program_event(svc->engine, svc->group_rows[i], &ev);
+}
+
+/* A new term begins with clean counters; a new engine that resumes keeps what it adopted. */
+static void start_programs(struct engine_service *svc)
+{
+	for (unsigned i = 0; i < svc->group.n; i++) {
+		struct group_member *member = &svc->group.members[i];
+
+		if (!member->program->tree_alive) {
+			restart_policy_reset(&member->program->policy);
+			member->manual_stop = false;
+		}
+	}
+	group_up(&svc->group);
+}
+
+static void kill_programs(struct engine_service *svc, uint64_t term)
+{
+	keeper_order_quiesce(svc->engine, svc->row, term);
+	if (svc->group.want == GROUP_DOWN && group_gone(&svc->group))
+		return;
+	group_down(&svc->group, false);
+	each_member(svc, PROGRAM_EV_KILL);
+}
+
+void service_io_reconcile(struct engine *e, uint32_t row)
+{
+	struct engine_service *svc = &e->services[row];
+	struct service_fsm *f = &svc->fsm;
+	struct service_event ev = {0};
+	struct group_order order;
+
+	/* One order at a time: the next look comes when the member has taken it. */
+	if (group_reconcile(&svc->group, &order)) {
+		struct program_event pe = {.type = order.event};
+
+		engine_program_event(e, svc->group_rows[order.member], &pe);
+	}
+	if (svc->group.want == GROUP_UP && f->may_run && !f->programs_ready &&
+	    group_ready(&svc->group)) {
+		ev.type = SERVICE_EV_PROGRAMS_READY;
+		engine_service_event(e, row, &ev);
+	} else if (f->state == SERVICE_STATE_RELEASING && f->phase == SERVICE_PHASE_STOP &&
+		   svc->group.want == GROUP_DOWN && group_gone_or_unkillable(&svc->group)) {
+		ev.type = SERVICE_EV_PROGRAMS_GONE;
+		ev.ok = group_gone(&svc->group);
+		engine_service_event(e, row, &ev);
+	}
+}
+
+/* ---- actions ------------------------------------------------------------------------------------------------ */
+
+static void log_transition(struct engine_service *svc, const struct service_action *a)
+{
+	struct service_fsm *f = &svc->fsm;
+
+	svc->last_cause = f->cause;
+	svc->last_change_wall = (int64_t)time(NULL);
+	log_notice("service %s: %s -> %s (cause %s, term %llu)",
+		   model_service_name(svc->engine->m, svc->row), service_state_name(a->from),
+		   service_state_name(f->state), service_cause_name(f->cause),
+		   (unsigned long long)f->term);
+}
+
+static void log_alarm(struct engine_service *svc, const struct service_action *a)
+{
+	const char *name = model_service_name(svc->engine->m, svc->row);
+
+	if (a->ok)
+		log_warn("service %s: alarm %s: %s", name, service_alarm_name(a->alarm),
+			 control_alarm_text(a->alarm));
+	else
+		log_notice("service %s: alarm %s is over", name, service_alarm_name(a->alarm));
+}
+
+static void send_baton(struct engine_service *svc)
+{
+	struct service_baton baton;
+
+	service_to_baton(&svc->fsm, &baton);
+	svc->baton_s = svc->fsm.s;
+	keeper_send_baton(svc->engine, svc->row, &baton, sizeof(baton));
+}
+
+static void carry_out(struct engine_service *svc, const struct service_action *a, mtime now)
+{
+	struct engine *e = svc->engine;
+	uint32_t row = svc->row;
+
+	switch (a->type) {
+	case SERVICE_ACT_SEND_ADVERT:
+		vrrp_io_send(e, row, svc->fsm.vrrp.config.priority);
+		break;
+	case SERVICE_ACT_SEND_ADVERT_0:
+		vrrp_io_send(e, row, VRRP_PRIO_RELEASE);
+		break;
+	case SERVICE_ACT_SEND_FENCE:
+		peer_io_send_term(e, MODEL_NONE, PEER_TYPE_FENCE, row, a->term, 0xff, false);
+		break;
+	case SERVICE_ACT_SEND_FENCED:
+		peer_io_send_term(e, (int)a->peer, PEER_TYPE_FENCED, row, a->term, 0xff, false);
+		break;
+	case SERVICE_ACT_SEND_RELEASE:
+		peer_io_send_term(e, MODEL_NONE, PEER_TYPE_RELEASE, row, a->term, a->successor,
+				  a->ending);
+		break;
+	case SERVICE_ACT_SEND_RELEASED:
+		peer_io_send_term(e, (int)a->peer, PEER_TYPE_RELEASED, row, a->term, 0xff, false);
+		break;
+	case SERVICE_ACT_HELLO_NOW:
+		svc->hello_due = true;
+		break;
+	case SERVICE_ACT_PERSIST:
+		scribe_save_state(e, row, a->seq);
+		break;
+	case SERVICE_ACT_BATON:
+		send_baton(svc);
+		break;
+	case SERVICE_ACT_ADDRESSES_ADD:
+		order_addresses(svc, IPC_ADDRESS_ADD, now);
+		break;
+	case SERVICE_ACT_ADDRESSES_REMOVE:
+		order_addresses(svc, IPC_ADDRESS_REMOVE, now);
+		break;
+	case SERVICE_ACT_ANNOUNCE:
+		probe_announce(e, row);
+		break;
+	case SERVICE_ACT_PROGRAMS_START:
+		start_programs(svc);
+		break;
+	case SERVICE_ACT_PROGRAMS_STOP:
+		group_down(&svc->group, a->give_up);
+		break;
+	case SERVICE_ACT_PROGRAMS_ALLOW:
+		each_member(svc, PROGRAM_EV_ALLOW);
+		break;
+	case SERVICE_ACT_QUIESCE:
+		kill_programs(svc, a->term);
+		break;
+	case SERVICE_ACT_STATE:
+		log_transition(svc, a);
+		break;
+	case SERVICE_ACT_ALARM:
+		log_alarm(svc, a);
+		break;
+	case SERVICE_ACT_ENDED:
+		svc->ended = true;
+		engine_check_ended(e);
+		break;
+	}
+}
+
+static void arm_timer(struct engine_service *svc, mtime now)
+{
+	mtime at = service_deadline(&svc->fsm, now);
+
+	if (at == MTIME_NEVER) {
+		ev_timer_stop(svc->engine->loop, &svc->timer);
+		return;
+	}
+	ev_now_update(svc->engine->loop);
+	svc->timer.repeat = at > now ? (double)(at - now) / 1e9 : 0.0001;
+	ev_timer_again(svc->engine->loop, &svc->timer);
+}
+
+/* The keeper must know a deadline that came nearer at once, and a later one before it matters. */
+static void feed_if_moved(struct engine_service *svc)
+{
+	mtime kill_at = service_kill_at(&svc->fsm);
+	mtime step = svc->fsm.config.advert_int / 4;
+	bool moved = kill_at < svc->fed_kill_at ||
+		     (svc->fed_kill_at != MTIME_NEVER && kill_at - svc->fed_kill_at > step);
+
+	if (!moved)
+		return;
+	svc->fed_kill_at = kill_at;
+	keeper_feed(svc->engine);
+	if (svc->fsm.may_run && svc->fsm.s - svc->baton_s > step)
+		send_baton(svc);
+}
+
+void service_io_event(struct engine *e, uint32_t row, const struct service_event *ev)
+{
+	struct engine_service *svc = &e->services[row];
+	struct service_actions acts = {0};
+	mtime now = mtime_now();
+
+	service_step(&svc->fsm, ev, now, &acts);
+	for (unsigned i = 0; i < acts.n; i++)
+		carry_out(svc, &acts.a[i], now);
+	settle_addresses(svc, now);
+	service_io_reconcile(e, row);
+	arm_lease(svc);
+	arm_timer(svc, now);
+	feed_if_moved(svc);
+	if (svc->hello_due) {
+		svc->hello_due = false;
+		peer_io_hello_now(e);
+	}
+	probe_update(e, row);
+	peer_io_update(e);
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct engine_service *svc = w->data;
+	struct service_event ev = {.type = SERVICE_EV_TICK};
+
+	/* After a stall the news of the time may still wait in the sockets: read them first. */
+	ev_timer_stop(loop, w);
+	engine_drain(svc->engine);
+	engine_service_event(svc->engine, svc->row, &ev);
+}
+
+/* ---- results ------------------------------------------------------------------------------------------------ */
+
+void service_io_address_result(struct engine *e, const struct ipc_address_result *r)
+{
+	struct engine_service *svc = &e->services[r->service];
+	struct service_event ev = {.type = SERVICE_EV_ADDRESSES, .ok = r->error == 0};
+
+	svc->addresses_present = r->present;
+	if (r->error != 0)
+		log_warn("service %s: virtual address: %s, retrying",
+			 model_service_name(e->m, r->service), strerror(r->error));
+	if (r->op == IPC_ADDRESS_REFRESH) {
+		if (r->error == 0)
+			return;
+		ev.type = SERVICE_EV_ADDRESS_LOST;
+	} else if (r->order != svc->address_order) {
+		return; /* a newer order is on its way */
+	}
+	ev.adding = r->op == IPC_ADDRESS_ADD;
+	engine_service_event(e, r->service, &ev);
+}
+
+void service_io_address_lost(struct engine *e, const struct ipc_address_lost *r)
+{
+	struct engine_service *svc = &e->services[r->service];
+	struct service_event ev = {.type = SERVICE_EV_ADDRESS_LOST};
+
+	svc->addresses_present &= ~(1u << r->vip);
+	if (!holds_addresses(&svc->fsm))
+		return;
+	log_warn("service %s: virtual address %u was taken off the interface, putting it back",
+		 model_service_name(e->m, r->service), r->vip + 1);
+	engine_service_event(e, r->service, &ev);
+}
+
+void service_io_link(struct engine *e, const struct ipc_link *l)
+{
+	struct engine_service *svc = &e->services[l->service];
+	struct service_event ev = {.type = SERVICE_EV_LINK, .ok = l->exists && l->up};
+
+	if (svc->link_up != ev.ok || !svc->link_known)
+		log_notice("service %s: interface %s is %s", model_service_name(e->m, l->service),
+			   model_str(e->m, model_service(e->m, l->service)->interface),
+			   !l->exists ? "missing" : ev.ok ? "up" : "down");
+	svc->link_up = ev.ok;
+	svc->link_known = true;
+	if (l->exists) {
+		svc->ifindex = l->ifindex;
+		memcpy(svc->mac, l->mac, sizeof(svc->mac));
+	}
+	engine_service_event(e, l->service, &ev);
+}
+
+void service_io_sockets(struct engine *e, const struct ipc_service_sockets *s, int vrrp_fd,
+			int arp_fd)
+{
+	struct engine_service *svc = &e->services[s->service];
+	struct service_event ev = {.type = SERVICE_EV_SOCKETS, .ok = s->error == 0};
+
+	if (ev.ok) {
+		svc->ifindex = s->ifindex;
+		memcpy(svc->mac, s->mac, sizeof(svc->mac));
+		vrrp_io_open(e, s->service, vrrp_fd);
+		probe_open(e, s->service, arp_fd);
+	}
+	svc->sockets_ok = ev.ok;
+	svc->net_up = ev.ok;
+	svc->addresses_settled = false;
+	engine_service_event(e, s->service, &ev);
+}
+
+void service_io_gateway(struct engine *e, const struct ipc_gateway *g)
+{
+	probe_set_gateway(e, (uint32_t)g->service, g->address);
+}
+
+void service_io_quiesced(struct engine *e, const struct ipc_quiesced *q)
+{
+	struct service_event ev = {.type = SERVICE_EV_QUIESCED,
+				   .term = q->term,
+				   .by_deadline = q->by_deadline};
+
+	if (q->by_deadline)
+		log_warn("service %s: killed by the keeper: no proof of contact in time (term %llu)",
+			 model_service_name(e->m, (uint32_t)q->service),
+			 (unsigned long long)q->term);
+	engine_service_event(e, (uint32_t)q->service, &ev);
+}
+
+/* ---- init ------------------------------------------------------------------------------------------------------ */
+
+void service_io_init(struct engine *e)
+{
+	struct service_config config;
+	mtime now = mtime_now();
+
+	for (uint32_t row = 0; row < e->m->n_services; row++) {
+		struct engine_service *svc = &e->services[row];
+
+		config_of(e->m, row, &config);
+		service_init(&svc->fsm, &config, now);
+		svc->fed_kill_at = MTIME_NEVER;
+		ev_init(&svc->timer, on_timer);
+		ev_set_priority(&svc->timer, -1);
+		svc->timer.data = svc;
+		ev_init(&svc->lease_timer, on_lease_timer);
+		svc->lease_timer.data = svc;
+	}
+}
