@@ -58,6 +58,10 @@ struct program_fsm {
 	bool main_alive;     /* its main process */
 	bool ordered;	     /* a start was ordered and neither SPAWNED nor failed yet */
 	bool killed;	     /* KILL was emitted for the present run */
+	bool kill_asked;     /* stopping, not yet spawned: kill it as soon as it is */
+	bool giving_up;	     /* stopping: ends as fatal */
+	bool gone_early;     /* GONE came before EXITED (a zombie does not populate a cgroup) */
+	bool due;	     /* backoff: due, and ALLOW was asked for */
 	bool unkillable;     /* killed, and not gone within kill_wait */
 	bool ready;
 	uint32_t run;	     /* of the keeper */
@@ -82,7 +86,7 @@ enum program_event_type {
 	PROGRAM_EV_RESTART,	 /* stop, then start (a person) */
 	PROGRAM_EV_GIVE_UP,	 /* not wanted; ends as fatal */
 	PROGRAM_EV_ALLOW,	 /* gated: the next start may be ordered */
-	PROGRAM_EV_SPAWNED,	 /* run, pid */
+	PROGRAM_EV_SPAWNED,	 /* run, pid, started_at (0: now) */
 	PROGRAM_EV_SPAWN_FAILED, /* stage, error */
 	PROGRAM_EV_EXITED,	 /* run, exit */
 	PROGRAM_EV_GONE,	 /* run */
@@ -107,6 +111,7 @@ enum program_action_type {
 	PROGRAM_ACT_READY,
 	PROGRAM_ACT_DIED,	/* a death that counts; the next start is due at next_start */
 	PROGRAM_ACT_LIMIT,	/* after DIED: the limit is reached */
+	PROGRAM_ACT_WANTS_ALLOW, /* gated: a start is due, and waits for ALLOW */
 	PROGRAM_ACT_ENDED,	/* stopped, exited or fatal now, its tree gone */
 	PROGRAM_ACT_UNKILLABLE, /* alarm: killed, and not gone within kill_wait */
 };
@@ -130,6 +135,8 @@ void program_step(struct program_fsm *p, const struct program_event *ev, mtime n
 mtime program_deadline(const struct program_fsm *p);
 /* Nothing of it is alive, and no start order is under way. */
 bool program_gone(const struct program_fsm *p);
+/* Gated: its next start is due now but for ALLOW. */
+bool program_wants_allow(const struct program_fsm *p, mtime now);
 bool program_check(const struct program_fsm *p);
 
 #endif

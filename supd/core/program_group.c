@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+#include "supd/core/program_group.h"
+
+#include <string.h>
+
+/*
+ * The programs of a service, level-driven: no memory of what was ordered, only what is wanted
+ * against what the members are.  So it does not matter in which order deaths, results and changes
+ * of mind come in, and a new engine, whose members were adopted as it found them, goes on with the
+ * same code.
+ *
+ *   UP     m0 -> ready -> m1 -> ready -> m2 ...     the next starts when the one before is ready
+ *   DOWN   ... m2 -> gone -> m1 -> gone -> m0       the one before stops when the next is gone
+ *
+ * Invariants:
+ *   - at most one order is outstanding at a time: an order changes its member's `wanted`, and
+ *     that takes it off the list of differences;
+ *   - a member that a person stopped, or that is not started by itself, is neither started nor
+ *     waited for on the way up, and is stopped like all others on the way down;
+ *   - a member that ended as configured (exited) has done its part: it counts as ready and is
+ *     started again only by the next way up, which follows a way down;
+ *   - a member that cannot be killed does not keep the others alive: the way down goes on past it.
+ */
+
+void group_init(struct program_group *g)
+{
+	memset(g, 0, sizeof(*g));
+	g->want = GROUP_DOWN;
+}
+
+void group_up(struct program_group *g)
+{
+	g->want = GROUP_UP;
+	g->give_up = false;
+}
+
+void group_down(struct program_group *g, bool give_up)
+{
+	g->want = GROUP_DOWN;
+	g->give_up = give_up;
+}
+
+static bool group_starts(const struct group_member *m)
+{
+	return m->autostart && !m->manual_stop;
+}
+
+static bool has_done_its_part(const struct program_fsm *p)
+{
+	return p->ready || (p->wanted && p->state == PROGRAM_STATE_EXITED);
+}
+
+static bool reconcile_up(const struct program_group *g, struct group_order *ret)
+{
+	for (unsigned i = 0; i < g->n; i++) {
+		const struct group_member *m = &g->members[i];
+
+		if (!group_starts(m))
+			continue;
+		if (!m->program->wanted) {
+			*ret = (struct group_order){ .member = i, .event = PROGRAM_EV_START };
+			return true;
+		}
+		if (!has_done_its_part(m->program))
+			return false;
+	}
+	return false;
+}
+
+static bool reconcile_down(const struct program_group *g, struct group_order *ret)
+{
+	for (unsigned i = g->n; i-- > 0;) {
+		const struct program_fsm *p = g->members[i].program;
+		bool was_given_up = p->state == PROGRAM_STATE_FATAL;
+
+		if (p->wanted || (was_given_up && !g->give_up)) {
+			ret->member = i;
+			ret->event = g->give_up ? PROGRAM_EV_GIVE_UP : PROGRAM_EV_STOP;
+			return true;
+		}
+		if (!program_gone(p) && !p->unkillable)
+			return false;
+	}
+	return false;
+}
+
+bool group_reconcile(const struct program_group *g, struct group_order *ret)
+{
+	return g->want == GROUP_UP ? reconcile_up(g, ret) : reconcile_down(g, ret);
+}
+
+bool group_ready(const struct program_group *g)
+{
+	for (unsigned i = 0; i < g->n; i++) {
+		const struct group_member *m = &g->members[i];
+
+		if (group_starts(m) && !has_done_its_part(m->program))
+			return false;
+	}
+	return true;
+}
+
+bool group_gone(const struct program_group *g)
+{
+	for (unsigned i = 0; i < g->n; i++) {
+		if (!program_gone(g->members[i].program))
+			return false;
+	}
+	return true;
+}
+
+bool group_gone_or_unkillable(const struct program_group *g)
+{
+	for (unsigned i = 0; i < g->n; i++) {
+		const struct program_fsm *p = g->members[i].program;
+
+		if (!program_gone(p) && !p->unkillable)
+			return false;
+	}
+	return true;
+}
+
+bool group_wants_restart(const struct program_group *g, mtime now)
+{
+	for (unsigned i = 0; i < g->n; i++) {
+		if (program_wants_allow(g->members[i].program, now))
+			return true;
+	}
+	return false;
+}
