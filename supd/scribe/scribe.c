@@ -260,6 +260,7 @@ static void start_watchers(struct scribe *s, const struct scribe_args *args)
 	ev_prepare_init(&s->prepare, on_prepare);
 	ev_check_init(&s->check, on_check);
 	ev_set_priority(&s->check, EV_MAXPRI); /* before any work of this round */
+	ev_set_priority(&s->keeper_watcher, 1); /* streams are known before anything may block */
 	s->keeper_watcher.data = s->log_watcher.data = s->retry_timer.data = s;
 	s->prepare.data = s->check.data = &s->stall;
 	ev_io_start(s->loop, &s->keeper_watcher);
