@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 
 from case import case
 from lab import Lab, Skip, alive, run, wait_until
@@ -195,3 +196,25 @@ def init_script_is_clean_sh(bin_dir):
     top = os.path.join(os.path.dirname(INIT_SCRIPT), "../..")
     run("shellcheck", INIT_SCRIPT, os.path.join(top, "etc/quickstart.sh"),
         os.path.join(top, "tests/run.sh"))
+
+
+@case
+def install_puts_everything_in_place(bin_dir):
+    if shutil.which("meson") is None:
+        raise Skip("needs meson")
+    if not os.path.exists(os.path.join(bin_dir, "supd", "supd")):
+        raise Skip("supd is not built")
+    with tempfile.TemporaryDirectory(prefix="supd-install-") as top:
+        run("meson", "install", "-C", bin_dir, "--no-rebuild", "--destdir", top)
+        found = {os.path.relpath(os.path.join(where, f), top)
+                 for where, _, files in os.walk(top) for f in files}
+        for path in ("usr/local/sbin/supd", "usr/local/bin/supctl", "etc/init.d/supd",
+                     "usr/local/lib/systemd/system/supd.service", "usr/local/etc/supd/supd.ini"):
+            assert path in found, f"{path} is not installed: {sorted(found)}"
+        assert os.access(os.path.join(top, "etc/init.d/supd"), os.X_OK)
+        config = os.path.join(top, "usr/local/etc/supd/supd.ini")
+        with open(config, "w", encoding="utf-8") as f:
+            f.write("mine\n")
+        run("meson", "install", "-C", bin_dir, "--no-rebuild", "--destdir", top)
+        with open(config, encoding="utf-8") as f:
+            assert f.read() == "mine\n", "an edited configuration was overwritten"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The network breaks: cables, switches, one direction, one path, the gateway."""
+import subprocess
 import time
 
 import oracle
@@ -161,7 +162,6 @@ def forged_and_foreign_packets_change_nothing(bin_dir):
             f" for to in ('{ADDRESS['a']}','{ADDRESS['b']}'):\n"
             "  raw.sendto(pdu,(to,0)); udp.sendto(os.urandom(200),(to,7112))\n"
             " time.sleep(0.005)\n")
-        import subprocess
         child = subprocess.Popen(["nsenter", f"--net={lab.ns_path('cl')}", "/usr/bin/python3", "-c",
                                   noise])
         stays(lambda: lab.a.is_active() and lab.b.state() == "backup", 2.2, "roles under noise")
