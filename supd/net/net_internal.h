@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SUPD_NET_NET_INTERNAL_H
+#define SUPD_NET_NET_INTERNAL_H
+
+#include <ev.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "supd/config/model.h"
+#include "supd/ipc/channel.h"
+#include "supd/ipc/msg.h"
+
+struct net;
+struct nl_sock;
+
+/* A channel in the loop. */
+struct net_link {
+	struct channel channel;
+	struct ev_io reader, writer;
+	struct net *net;
+};
+
+/* What net knows about one service: its interface, its sockets, its addresses. */
+struct net_service {
+	bool wanted; /* OPEN_SERVICE came from the present engine */
+
+	/* monitor.c: the interface as rtnetlink tells it */
+	bool exists, up;
+	uint32_t ifindex;
+	uint8_t mac[6];
+	struct in_addr gateway;
+	bool seen;	     /* in the link dump under way */
+	uint32_t seen_vips;  /* in the address dump under way */
+	struct in_addr best; /* in the route dump under way */
+	uint32_t best_metric;
+
+	/* address.c: bit i is vips[i] */
+	uint32_t held; /* we put it up and did not take it off */
+	uint32_t lost; /* told as ADDRESS_LOST; only an ADD brings it back */
+
+	/* sockets.c */
+	bool sockets_open;
+	int sockets_error; /* last one told; 0: none */
+};
+
+struct net {
+	struct ev_loop *loop;
+	const struct model *m;
+	uint32_t generation; /* of the newest engine */
+	struct net_link keeper, engine;
+	struct ev_timer end_timer;
+	bool ending; /* the keeper's end is closed */
+
+	/* address.c */
+	struct nl_sock *orders; /* synchronous: waits for the kernel's answer */
+	uint32_t orders_port;
+	int orders_error; /* errno of the kernel's last refusal, positive */
+
+	/* monitor.c */
+	struct nl_sock *monitor;
+	struct ev_io monitor_watcher;
+	struct ev_timer redump_timer;
+	bool dump_done, redump, routes_dirty;
+
+	/* sockets.c */
+	struct ev_timer retry_timer;
+	bool peer_wanted, peer_open;
+	int peer_error;
+	unsigned peer_tries;
+	bool routes_wanted;
+
+	struct net_service *services; /* n_services of the model */
+};
+
+/* ---- net.c: to the engine; what it does not take is dropped with a log line */
+void net_send(struct net *n, void *msg, size_t len, const int *fds, size_t n_fds);
+void net_header(const struct net *n, struct ipc_header *h, enum ipc_type type);
+
+/* ---- address.c */
+int address_open(struct net *n); /* 0 or -errno */
+void address_close(struct net *n);
+void address_order(struct net *n, const struct ipc_address *order);
+/* Something else than we took vips of `mask` off: tell it, once. */
+void address_lost(struct net *n, uint32_t row, uint32_t mask);
+void address_remove_held(struct net *n);
+
+/* ---- monitor.c */
+int monitor_open(struct net *n); /* with a first dump; 0 or -errno */
+void monitor_close(struct net *n);
+/* Read all events that wait. */
+void monitor_drain(struct net *n);
+void monitor_tell_link(struct net *n, uint32_t row);
+void monitor_tell_gateway(struct net *n, uint32_t row);
+
+/* ---- sockets.c */
+void sockets_init(struct net *n);
+void sockets_fini(struct net *n);
+void sockets_want_peer(struct net *n);
+void sockets_want_service(struct net *n, uint32_t row);
+/* The interface is new: old sockets, if any, are dead. */
+void sockets_reopen_service(struct net *n, uint32_t row);
+/* A new engine asks for everything itself. */
+void sockets_forget(struct net *n);
+
+#endif

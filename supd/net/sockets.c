@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+#include "supd/net/net_internal.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/fd.h"
+#include "common/log.h"
+#include "supd/core/arp.h"
+#include "supd/core/vrrp_packet.h"
+
+/*
+ * Sockets that need a privilege to be made and none to be used; made here, used by the engine.
+ * What the engine could still do with them is narrowed first: bound to one address and interface,
+ * filtered, and the filter locked.
+ *
+ * Nothing stays open here: an engine that ends takes its sockets with it, and the next one gets
+ * new ones, so that it never reads what was sent to its predecessor and takes it for news.
+ *
+ * An attempt that fails is told once for each different error and made again by itself.
+ */
+
+#define RETRY	      1.0  /* s */
+#define RETRY_IN_USE  0.02 /* s; the port of an engine that is just being killed */
+#define IN_USE_TRIES  50
+#define TOS_CONTROL   0xc0 /* internetwork control (RFC 791) */
+#define PRIORITY_HIGH 6	   /* the highest that needs no capability */
+#define FILTER_ACCEPT 0x40000
+#define DISCARD_MAX   1000
+
+/* ---- options ---------------------------------------------------------------------------------- */
+
+static int set_int(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+static int attach_filter(int fd, const struct sock_filter *code, unsigned n)
+{
+	const struct sock_fprog program = {.len = (unsigned short)n,
+					   .filter = (struct sock_filter *)(uintptr_t)code};
+
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
+		return -errno;
+	return set_int(fd, SOL_SOCKET, SO_LOCK_FILTER, 1);
+}
+
+static int bind_address(int fd, struct in_addr address, uint16_t port)
+{
+	const struct sockaddr_in sa = {
+		.sin_family = AF_INET, .sin_addr = address, .sin_port = htons(port)};
+
+	return bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
+}
+
+/* What came before everything was narrowed may be from another interface. */
+static void discard_received(int fd)
+{
+	char byte;
+
+	for (int i = 0; i < DISCARD_MAX && recv(fd, &byte, 1, MSG_DONTWAIT) >= 0; i++)
+		;
+}
+
+/* ---- the sockets ------------------------------------------------------------------------------ */
+
+/* Bind to this node's address, which need not be there yet. */
+static int bind_own(const struct net *n, int fd, uint16_t port)
+{
+	const int r = set_int(fd, IPPROTO_IP, IP_FREEBIND, 1);
+
+	if (r < 0)
+		return r;
+	if (n->m->self == MODEL_NONE)
+		return -EADDRNOTAVAIL;
+	return bind_address(fd, model_node(n->m, (uint32_t)n->m->self)->address, port);
+}
+
+static int prepare_peer(const struct net *n, int fd)
+{
+	int r = set_int(fd, IPPROTO_IP, IP_TOS, TOS_CONTROL);
+
+	if (r == 0)
+		r = set_int(fd, SOL_SOCKET, SO_PRIORITY, PRIORITY_HIGH);
+	if (r == 0)
+		r = bind_own(n, fd, n->m->supd.peer_port);
+	return r;
+}
+
+/* Only adverts of this VRID wake the engine: each service's socket sees the whole interface's. */
+static int filter_vrid(int fd, uint8_t vrid)
+{
+	const struct sock_filter code[] = {
+		BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0), /* length of the IP header */
+		BPF_STMT(BPF_LD | BPF_B | BPF_IND, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, vrid, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, FILTER_ACCEPT),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+
+	return attach_filter(fd, code, sizeof(code) / sizeof(code[0]));
+}
+
+static int prepare_vrrp(const struct net *n, const struct model_service *ms, int fd)
+{
+	const char *interface = model_str(n->m, ms->interface);
+	int r = filter_vrid(fd, ms->vrid);
+
+	if (r == 0 && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface,
+				 (socklen_t)strlen(interface) + 1) < 0)
+		r = -errno;
+	if (r == 0)
+		r = set_int(fd, IPPROTO_IP, IP_TTL, VRRP_TTL);
+	if (r == 0)
+		r = set_int(fd, IPPROTO_IP, IP_TOS, TOS_CONTROL);
+	if (r == 0)
+		r = set_int(fd, SOL_SOCKET, SO_PRIORITY, PRIORITY_HIGH);
+	if (r == 0)
+		r = set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+	if (r == 0)
+		r = bind_own(n, fd, 0);
+	discard_received(fd);
+	return r;
+}
+
+/*
+ * ARP only, and of ARP only what concerns us: replies (they come to our MAC alone), and whatever
+ * claims one of our virtual addresses.  A broadcast request of somebody else wakes nobody.
+ */
+static int filter_arp(int fd, const struct model_service *ms)
+{
+	struct sock_filter code[8 + MODEL_VIPS_MAX] = {
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12), /* Ethernet type */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_ARP, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 20), /* operation */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARP_OP_REPLY, (uint8_t)(ms->n_vips + 2), 0),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 28), /* sender's protocol address */
+	};
+	unsigned at = 6;
+
+	for (unsigned i = 0; i < ms->n_vips; i++)
+		code[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+							  ntohl(ms->vips[i].s_addr),
+							  (uint8_t)(ms->n_vips - i), 0);
+	code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
+	code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, FILTER_ACCEPT);
+	return attach_filter(fd, code, at);
+}
+
+/* Made for no protocol, so that nothing comes in before filter and interface are set. */
+static int prepare_arp(const struct model_service *ms, uint32_t ifindex, int fd)
+{
+	const struct sockaddr_ll sa = {.sll_family = AF_PACKET,
+				       .sll_protocol = htons(ETH_P_ARP),
+				       .sll_ifindex = (int)ifindex};
+	int r = filter_arp(fd, ms);
+
+	if (r == 0)
+		r = set_int(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
+	if (r == 0 && bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0)
+		r = -errno;
+	return r;
+}
+
+/* A socket of this kind, not blocking and not inherited: descriptor or -errno. */
+static int new_socket(int family, int type, int protocol)
+{
+	const int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_service(const struct net *n, uint32_t row, int ret_fds[2])
+{
+	const struct model_service *ms = model_service(n->m, row);
+	const struct net_service *s = &n->services[row];
+	int r;
+
+	ret_fds[0] = ret_fds[1] = -1;
+	if (!s->exists)
+		return -ENODEV;
+	r = ret_fds[0] = new_socket(AF_INET, SOCK_RAW, VRRP_PROTOCOL);
+	if (r >= 0)
+		r = prepare_vrrp(n, ms, ret_fds[0]);
+	if (r >= 0)
+		r = ret_fds[1] = new_socket(AF_PACKET, SOCK_RAW, 0);
+	if (r >= 0)
+		r = prepare_arp(ms, s->ifindex, ret_fds[1]);
+	return r < 0 ? r : 0;
+}
+
+/* ---- telling and trying again ------------------------------------------------------------------ */
+
+static void retry_after(struct net *n, double seconds)
+{
+	if (ev_is_active(&n->retry_timer))
+		return;
+	ev_timer_set(&n->retry_timer, seconds, 0.);
+	ev_timer_start(n->loop, &n->retry_timer);
+}
+
+static void tell_peer(struct net *n, int error, int fd)
+{
+	struct ipc_peer_socket msg = {.error = error};
+
+	net_header(n, &msg.h, IPC_PEER_SOCKET);
+	net_send(n, &msg, sizeof(msg), &fd, fd >= 0 ? 1 : 0);
+}
+
+static void try_peer(struct net *n)
+{
+	int fd = new_socket(AF_INET, SOCK_DGRAM, 0);
+	const int r = fd < 0 ? fd : prepare_peer(n, fd);
+
+	if (r < 0) {
+		fd_close(&fd);
+		if (n->peer_error != -r) {
+			log_error("peer socket: %s, trying again", strerror(-r));
+			tell_peer(n, -r, -1);
+		}
+		n->peer_error = -r;
+		n->peer_tries++;
+		retry_after(n, r == -EADDRINUSE && n->peer_tries < IN_USE_TRIES ? RETRY_IN_USE
+										: RETRY);
+		return;
+	}
+	n->peer_open = true;
+	n->peer_error = 0;
+	n->peer_tries = 0;
+	tell_peer(n, 0, fd);
+	fd_close(&fd);
+}
+
+static void tell_service(struct net *n, uint32_t row, int error, const int fds[2])
+{
+	const struct net_service *s = &n->services[row];
+	struct ipc_service_sockets msg;
+
+	memset(&msg, 0, sizeof(msg));
+	net_header(n, &msg.h, IPC_SERVICE_SOCKETS);
+	msg.service = (int32_t)row;
+	msg.error = error;
+	msg.ifindex = s->ifindex;
+	memcpy(msg.mac, s->mac, sizeof(msg.mac));
+	net_send(n, &msg, sizeof(msg), fds, error == 0 ? 2 : 0);
+}
+
+static void try_service(struct net *n, uint32_t row)
+{
+	struct net_service *s = &n->services[row];
+	int fds[2];
+	const int r = open_service(n, row, fds);
+
+	if (r < 0) {
+		if (s->sockets_error != -r) {
+			log_error("%s: sockets on %s: %s, trying again", model_service_name(n->m, row),
+				  model_str(n->m, model_service(n->m, row)->interface),
+				  strerror(-r));
+			tell_service(n, row, -r, fds);
+		}
+		s->sockets_error = -r;
+		retry_after(n, RETRY);
+	} else {
+		s->sockets_open = true;
+		s->sockets_error = 0;
+		tell_service(n, row, 0, fds);
+	}
+	fd_close(&fds[0]);
+	fd_close(&fds[1]);
+}
+
+static void on_retry(struct ev_loop *loop, struct ev_timer *w, int revents)
+{
+	struct net *n = w->data;
+
+	if (n->peer_wanted && !n->peer_open)
+		try_peer(n);
+	for (uint32_t row = 0; row < n->m->n_services; row++)
+		if (n->services[row].wanted && !n->services[row].sockets_open)
+			try_service(n, row);
+}
+
+void sockets_want_peer(struct net *n)
+{
+	n->peer_wanted = true;
+	n->peer_open = false;
+	n->peer_error = 0;
+	n->peer_tries = 0;
+	try_peer(n);
+}
+
+void sockets_want_service(struct net *n, uint32_t row)
+{
+	struct net_service *s = &n->services[row];
+
+	s->wanted = true;
+	s->sockets_open = false;
+	s->sockets_error = 0;
+	try_service(n, row);
+}
+
+void sockets_reopen_service(struct net *n, uint32_t row)
+{
+	n->services[row].sockets_open = false;
+	n->services[row].sockets_error = 0;
+	if (n->services[row].wanted)
+		try_service(n, row);
+}
+
+void sockets_forget(struct net *n)
+{
+	n->peer_wanted = n->routes_wanted = false;
+	for (uint32_t row = 0; row < n->m->n_services; row++)
+		n->services[row].wanted = false;
+}
+
+void sockets_init(struct net *n)
+{
+	ev_timer_init(&n->retry_timer, on_retry, RETRY, 0.);
+	n->retry_timer.data = n;
+}
+
+void sockets_fini(struct net *n)
+{
+	ev_timer_stop(n->loop, &n->retry_timer);
+}
