@@ -3,6 +3,7 @@
 #define SUPD_CONFIG_LOADER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 struct model;
@@ -24,6 +25,10 @@ struct loader_options {
  */
 int loader_load(const struct loader_options *o, FILE *problems, struct model **ret_model);
 
+/* The same from len bytes of text; o->path only names it in the problems. */
+int loader_load_text(const struct loader_options *o, const char *text, size_t len, FILE *problems,
+		     struct model **ret_model);
+
 /*
  * The same in a short-lived child, which hands the block over as a sealed memfd; mapped read-only
  * here.  Problems go to stderr.  0, -EINVAL (bad configuration) or -errno.
@@ -38,5 +43,13 @@ int loader_find_self(const struct model *m);
  * reached, and which key to change where one fails.  Returns the number of warnings.
  */
 int loader_print_budget(const struct model *m, FILE *out);
+
+/*
+ * What the file cannot tell: commands and directories of this host that are missing or out of
+ * their user's reach, interfaces that are not there, no cgroup v2, no default gateway to ask.
+ * Warnings only, since a binary may be on a mount that comes later.  Forks a child for each program;
+ * for --check-config.  Returns the number of warnings.
+ */
+int loader_warn_host(const struct model *m, FILE *out);
 
 #endif

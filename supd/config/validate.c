@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+#include "supd/config/draft_read.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "supd/config/keys.h"
+#include "supd/core/program_group.h"
+
+/* A value that could not be read is told once: what compares it with others passes it over. */
+static bool node_has(const struct draft_node *n, const char *key)
+{
+	return key_is_set(KEY_NODE, &n->h, key);
+}
+
+static bool service_has(const struct draft_service *s, const char *key)
+{
+	return key_is_set(KEY_SERVICE, &s->h, key);
+}
+
+/* ---- nodes ----------------------------------------------------------------------------------- */
+
+static const struct draft_node *node_of_address(const struct draft *d, uint32_t n_nodes,
+						struct in_addr a)
+{
+	for (uint32_t i = 0; i < n_nodes; i++)
+		if (node_has(&d->nodes[i], "address") &&
+		    d->nodes[i].m.address.s_addr == a.s_addr)
+			return &d->nodes[i];
+	return NULL;
+}
+
+static void check_nodes(struct draft *d)
+{
+	for (uint32_t i = 0; i < d->n_nodes; i++) {
+		const struct draft_node *n = &d->nodes[i];
+		const struct draft_node *first = node_of_address(d, i, n->m.address);
+
+		if (node_has(n, "address") && first != NULL)
+			problems_add(d->problems, key_line(KEY_NODE, &n->h, "address"),
+				     "address is that of [node:%s] in line %u, expected one for each "
+				     "node", first->h.name,
+				     key_line(KEY_NODE, &first->h, "address"));
+	}
+}
+
+/* ---- services -------------------------------------------------------------------------------- */
+
+/* Two services with one number on one network would take each other's adverts for their own. */
+static void check_vrid(struct draft *d, uint32_t row)
+{
+	const struct draft_service *s = &d->services[row];
+
+	for (uint32_t i = 0; i < row; i++) {
+		const struct draft_service *o = &d->services[i];
+
+		if (o->m.vrid != s->m.vrid || !service_has(o, "interface") ||
+		    strcmp(pool_at(&d->strings, o->m.interface.off),
+			   pool_at(&d->strings, s->m.interface.off)) != 0)
+			continue;
+		problems_add(d->problems, key_line(KEY_SERVICE, &s->h, "virtual_router_id"),
+			     "virtual_router_id %u is that of [service:%s] in line %u on the same "
+			     "interface, expected another", s->m.vrid, o->h.name,
+			     key_line(KEY_SERVICE, &o->h, "virtual_router_id"));
+		return;
+	}
+}
+
+static bool has_vip(const struct draft_service *s, struct in_addr a)
+{
+	for (unsigned i = 0; service_has(s, "virtual_ipaddress") && i < s->m.n_vips; i++)
+		if (s->m.vips[i].s_addr == a.s_addr)
+			return true;
+	return false;
+}
+
+static void check_vip(struct draft *d, uint32_t row, struct in_addr vip)
+{
+	const struct draft_service *s = &d->services[row];
+	const struct draft_node *n = node_of_address(d, d->n_nodes, vip);
+	unsigned line = key_line(KEY_SERVICE, &s->h, "virtual_ipaddress");
+	char text[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, &vip, text, sizeof(text));
+	if (n != NULL)
+		problems_add(d->problems, line,
+			     "virtual_ipaddress %s is the address of [node:%s], expected one of its "
+			     "own", text, n->h.name);
+	for (uint32_t i = 0; i < row; i++)
+		if (has_vip(&d->services[i], vip))
+			problems_add(d->problems, line,
+				     "virtual_ipaddress %s is that of [service:%s] in line %u, "
+				     "expected one of its own", text, d->services[i].h.name,
+				     key_line(KEY_SERVICE, &d->services[i].h, "virtual_ipaddress"));
+}
+
+/* A virtual address answers wherever the service is: it says nothing about our own cable. */
+static void check_targets(struct draft *d, const struct draft_service *s)
+{
+	for (unsigned i = 0; i < s->m.n_targets; i++) {
+		char text[INET_ADDRSTRLEN];
+
+		inet_ntop(AF_INET, &s->m.targets[i], text, sizeof(text));
+		for (uint32_t j = 0; j < d->n_services; j++)
+			if (has_vip(&d->services[j], s->m.targets[i]))
+				problems_add(d->problems,
+					     key_line(KEY_SERVICE, &s->h, "isolation_probe"),
+					     "isolation_probe %s is a virtual address of [service:%s], "
+					     "expected a host such as the gateway", text,
+					     d->services[j].h.name);
+	}
+}
+
+static void check_programs_of(struct draft *d, uint32_t row)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < d->n_programs; i++) {
+		const struct draft_program *p = &d->programs[i];
+
+		if (p->service == 0 || p->m.service != (int)row || ++n != GROUP_MEMBERS_MAX + 1)
+			continue;
+		problems_add(d->problems, key_line(KEY_PROGRAM, &p->h, "service"),
+			     "[service:%s] has more than %d programs, expected at most that",
+			     d->services[row].h.name, GROUP_MEMBERS_MAX);
+	}
+}
+
+static void check_service(struct draft *d, uint32_t row)
+{
+	const struct draft_service *s = &d->services[row];
+
+	if (service_has(s, "interface") && service_has(s, "virtual_router_id"))
+		check_vrid(d, row);
+	for (unsigned i = 0; service_has(s, "virtual_ipaddress") && i < s->m.n_vips; i++)
+		check_vip(d, row, s->m.vips[i]);
+	check_targets(d, s);
+	check_programs_of(d, row);
+}
+
+/* ---- programs -------------------------------------------------------------------------------- */
+
+static void check_name(struct draft *d, const struct draft_program *p)
+{
+	for (uint32_t i = 0; i < d->n_services; i++)
+		if (strcmp(d->services[i].h.name, p->h.name) == 0)
+			problems_add(d->problems, p->h.line,
+				     "[program:%s] has the name of [service:%s] in line %u, expected "
+				     "one of its own", p->h.name, p->h.name, d->services[i].h.line);
+}
+
+struct log_use {
+	const char *path;
+	const struct draft_program *p;
+	const char *key;
+};
+
+static int by_path(const void *a, const void *b)
+{
+	const struct log_use *x = a, *y = b;
+	int r = strcmp(x->path, y->path);
+
+	if (r != 0)
+		return r;
+	return x->p != y->p ? (x->p < y->p ? -1 : 1) : strcmp(y->key, x->key);
+}
+
+/* Two writers with an offset each would overwrite one another's lines. */
+static void check_logs(struct draft *d)
+{
+	struct log_use *v = calloc((size_t)d->n_programs * 2 + 1, sizeof(*v));
+	size_t n = 0;
+
+	if (v == NULL) {
+		d->problems->error = -ENOMEM;
+		return;
+	}
+	for (uint32_t i = 0; i < d->n_programs; i++) {
+		const struct draft_program *p = &d->programs[i];
+
+		v[n++] = (struct log_use){ pool_at(&d->strings, p->m.stdout_logfile.off), p,
+					   "stdout_logfile" };
+		if (!p->m.redirect_stderr && key_is_set(KEY_PROGRAM, &p->h, "redirect_stderr"))
+			v[n++] = (struct log_use){ pool_at(&d->strings, p->m.stderr_logfile.off),
+						   p, "stderr_logfile" };
+	}
+	qsort(v, n, sizeof(*v), by_path);
+	for (size_t i = 1; i < n; i++)
+		if (strcmp(v[i - 1].path, v[i].path) == 0)
+			problems_add(d->problems, key_line(KEY_PROGRAM, &v[i].p->h, v[i].key),
+				     "%s = \"%.60s\" is the %s of [program:%s] too, expected a file "
+				     "for each", v[i].key, v[i].path, v[i - 1].key,
+				     v[i - 1].p->h.name);
+	free(v);
+}
+
+void draft_validate(struct draft *d)
+{
+	check_nodes(d);
+	for (uint32_t i = 0; i < d->n_services; i++)
+		check_service(d, i);
+	for (uint32_t i = 0; i < d->n_programs; i++)
+		check_name(d, &d->programs[i]);
+	check_logs(d);
+}
