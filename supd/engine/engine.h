@@ -11,6 +11,7 @@
 #include "supd/core/program_group.h"
 #include "supd/core/service_fsm.h"
 #include "supd/core/vrrp_packet.h"
+#include "supd/engine/ratelimit.h"
 #include "supd/ipc/channel.h"
 #include "supd/ipc/msg.h"
 
@@ -25,7 +26,8 @@
  * each other's actions: events are queued, never nested.
  */
 
-struct control; /* control.c */
+struct control;	     /* control.c */
+struct engine_queue; /* engine_queue.c */
 struct engine;
 
 struct link { /* to one other process */
@@ -41,6 +43,15 @@ void link_close(struct link *l);
 /* channel_send, and watch for writability where something was queued.  -ENOTCONN without an fd. */
 int link_send(struct link *l, const void *msg, size_t len);
 
+/* Whom to ask whether this node is isolated (probe.c). */
+struct probe_target {
+	struct in_addr address;
+	int node;	/* row, or MODEL_NONE: a target that is not a node */
+	mtime sent[8];	/* send times of unanswered probes, a ring; 0: answered or given up */
+	unsigned next;
+	mtime answered; /* send time of the newest answered one; 0: never */
+};
+
 struct engine_service {
 	struct engine *engine;
 	uint32_t row;
@@ -54,6 +65,7 @@ struct engine_service {
 	int vrrp_fd; /* -1: net has not handed it over (yet) */
 	uint64_t adverts_sent, adverts_received;
 	uint64_t rejects[VRRP_REJECTS_END];
+	struct ratelimit reject_log[VRRP_REJECTS_END], send_log;
 
 	/* probe.c */
 	struct ev_io arp_watcher;
@@ -65,14 +77,10 @@ struct engine_service {
 	bool gateway_mac_known;
 	uint8_t node_mac[MODEL_NODES_MAX][6]; /* from HELLO; all zero: not known */
 	struct ev_timer probe_timer, garp_timer;
-	uint32_t garp_left;
-	struct {
-		struct in_addr address;
-		int node;	/* row, or MODEL_NONE: a target that is not a node */
-		mtime sent[8];	/* send times of the newest probes, a ring */
-		unsigned next;
-		mtime answered; /* send time of the newest answered one; 0: never */
-	} targets[MODEL_TARGETS_MAX + MODEL_NODES_MAX];
+	uint32_t garp_left, garp_sent; /* of the present series */
+	mtime probed_at, conflict_probed_at; /* newest round; 0: none */
+	struct ratelimit conflict_log, probe_log;
+	struct probe_target targets[MODEL_TARGETS_MAX + MODEL_NODES_MAX];
 	unsigned n_targets;
 
 	/* service_io.c */
@@ -85,6 +93,20 @@ struct engine_service {
 	bool net_up, addresses_settled; /* left-overs were seen to, once per net process */
 	bool link_known, hello_due;
 	mtime fed_kill_at, baton_s; /* what the keeper knows */
+
+	/* engine_life.c, keeper_link.c: what the keeper told before READY, what it was fed */
+	bool has_baton, found_alive;
+	struct service_baton baton;
+	uint64_t found_term; /* highest term among the runs that were found */
+	mtime kill_sent;     /* newest kill deadline in a FEED; MTIME_NEVER: none */
+
+	/* scribe_link.c */
+	struct service_persist disk; /* what the state file had when it was loaded */
+	struct {
+		uint64_t seq;  /* PERSISTED(seq) is owed */
+		uint64_t save; /* once this STATE_SAVE is done; 0: not sent */
+	} state_waits[2];
+	unsigned n_state_waits;
 	/* last transition, for status */
 	enum service_cause last_cause;
 	int64_t last_change_wall; /* seconds since the epoch; 0: none */
@@ -110,7 +132,9 @@ struct engine_peer {
 	bool has_details;
 	mtime details_at;
 	uint64_t rejected[PEER_VERDICTS_END];
-	uint64_t bad_hmac;
+	uint64_t bad_hmac, malformed, unknown_services;
+	mtime complained; /* last log line about a rejected datagram of it */
+	int send_error;	  /* of the newest datagram, positive; 0: it went out */
 };
 
 struct engine {
@@ -135,6 +159,8 @@ struct engine {
 
 	/* keeper_link.c */
 	struct ev_timer feed_timer;
+	struct ev_io keeper_watcher; /* pidfd */
+	mtime feed_due, feed_base;   /* next tick; silence counts from here after a stall of ours */
 	uint64_t feed_seq, fed_seq;
 	mtime fed_at; /* newest FED */
 	uint64_t next_order;
@@ -144,12 +170,27 @@ struct engine {
 	struct ev_io peer_watcher;
 	struct ev_timer hello_timer;
 	mtime hello_at; /* newest HELLO sent */
+	mtime hello_due; /* what hello_timer is armed for */
 	uint64_t session;
+	struct ev_timer details_timer;
+	struct details_source *details; /* details.c */
+	uint64_t strays; /* datagrams from no peer of ours */
+	mtime stray_complained;
 
 	/* scribe_link.c */
 	uint64_t state_seq;
+	struct ev_timer state_timer; /* tries a failed load or save again */
+	int state_error;	     /* logged once */
+	unsigned state_bad_line;
 
 	struct control *control;
+
+	/* engine_queue.c, engine_life.c */
+	struct engine_queue *queue;
+	int early_fds[2]; /* by enum ipc_role: channels that came before READY; -1 */
+	bool done;	  /* DONE was sent: the keeper's end is expected */
+	bool finished;	  /* the loop is to be left: nothing is processed any more */
+	int status;	  /* exit status */
 };
 
 /* ---- engine.c ------------------------------------------------------------------------------------ */
@@ -168,12 +209,27 @@ int engine_run(const struct engine_args *args);
 /* Drain every socket that may hold news (keeper, peers, VRRP, ARP): before an expiry is believed. */
 void engine_drain(struct engine *e);
 
-/* The two doors of the machines; see above. */
+/* ---- engine_queue.c ------------------------------------------------------------------------------ */
+
+/* The two doors of the machines; see above.  The event is copied, with what it points to. */
 void engine_service_event(struct engine *e, uint32_t row, const struct service_event *ev);
 void engine_program_event(struct engine *e, uint32_t row, const struct program_event *ev);
 
+int engine_queue_init(struct engine *e); /* 0 or -ENOMEM */
+void engine_queue_fini(struct engine *e);
+
+/* ---- engine_life.c ------------------------------------------------------------------------------- */
+
+/* READY: everything that the keeper had to tell has come. */
+void engine_life_ready(struct engine *e);
+/* A new end towards net or scribe; takes over fd. */
+void engine_life_channel(struct engine *e, enum ipc_role role, int fd);
+/* SHUTDOWN: release everything. */
+void engine_life_end(struct engine *e);
 /* Whether everything has ended here: then the keeper is told DONE. */
 void engine_check_ended(struct engine *e);
+/* Leave the loop with this exit status. */
+void engine_finish(struct engine *e, int status);
 
 /* ---- keeper_link.c ---------------------------------------------------------------------------------- */
 
@@ -188,6 +244,11 @@ void keeper_order_quiesce(struct engine *e, uint32_t service, uint64_t term);
 void keeper_send_baton(struct engine *e, uint32_t slot, const void *data, uint32_t len);
 void keeper_feed(struct engine *e);
 void keeper_send_done(struct engine *e);
+
+/* ---- keeper_silence.c -------------------------------------------------------------------------------- */
+
+/* The keeper is dead, or has been silent for engine_timeout: undo everything, then leave the loop. */
+void keeper_silence(struct engine *e, bool dead);
 
 /* ---- net_link.c ---------------------------------------------------------------------------------------- */
 
@@ -227,6 +288,8 @@ void service_io_reconcile(struct engine *e, uint32_t row);
 /* ---- program_io.c ---------------------------------------------------------------------------------------------- */
 
 void program_io_init(struct engine *e);
+/* One event for a machine: step, carry out, re-arm.  For engine_queue.c only. */
+void program_io_event(struct engine *e, uint32_t row, const struct program_event *ev);
 /* Start what runs on every node (autostart), once the keeper is ready. */
 void program_io_start_local(struct engine *e);
 void program_io_run(struct engine *e, const struct ipc_run *r); /* found by a new engine */
