@@ -11,6 +11,7 @@
 #include "supd/core/program_group.h"
 #include "supd/core/service_fsm.h"
 #include "supd/core/vrrp_packet.h"
+#include "supd/engine/details.h"
 #include "supd/engine/ratelimit.h"
 #include "supd/ipc/channel.h"
 #include "supd/ipc/msg.h"
@@ -133,7 +134,7 @@ struct engine_peer {
 	mtime details_at;
 	uint64_t rejected[PEER_VERDICTS_END];
 	uint64_t bad_hmac, malformed, unknown_services;
-	mtime complained; /* last log line about a rejected datagram of it */
+	struct ratelimit complaint; /* about rejected datagrams of it */
 	int send_error;	  /* of the newest datagram, positive; 0: it went out */
 };
 
@@ -173,9 +174,9 @@ struct engine {
 	mtime hello_due; /* what hello_timer is armed for */
 	uint64_t session;
 	struct ev_timer details_timer;
-	struct details_source *details; /* details.c */
+	struct details_source details;
 	uint64_t strays; /* datagrams from no peer of ours */
-	mtime stray_complained;
+	struct ratelimit stray_complaint;
 
 	/* scribe_link.c */
 	uint64_t state_seq;
