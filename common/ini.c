@@ -122,11 +122,16 @@ static bool is_clean(struct reader *r, const char *line, size_t len)
 			problem(r, "control character 0x%02x, expected text", c);
 		return false;
 	}
-	if (r->line == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0) {
-		problem(r, "byte order mark, expected text without one");
-		return false;
-	}
 	return true;
+}
+
+/* A byte order mark is told, and then passed over: the line behind it may be a section. */
+static char *skip_mark(struct reader *r, char *line)
+{
+	if (r->line != 1 || strncmp(line, "\xef\xbb\xbf", 3) != 0)
+		return line;
+	problem(r, "byte order mark, expected text without one");
+	return line + 3;
 }
 
 /* Remember the section; keys that follow one that is no good are not delivered. */
@@ -248,9 +253,10 @@ static bool next_pair(struct reader *r)
 	size_t len;
 
 	while ((line = next_line(r, &len)) != NULL) {
-		if (!is_clean(r, line, len) || line[strspn(line, " \t")] == '\0')
+		if (!is_clean(r, line, len))
 			continue;
-		if (*line == ';' || *line == '#')
+		line = skip_mark(r, line);
+		if (line[strspn(line, " \t")] == '\0' || *line == ';' || *line == '#')
 			continue;
 		if (is_blank(*line))
 			problem(r, "indented line, expected text from the first column");

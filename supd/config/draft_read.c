@@ -136,7 +136,7 @@ static void set_value(struct draft *d, struct draft_head *row, const struct key 
 	row->key_ok[index] = r == 0;
 	if (r == -EINVAL)
 		problems_add(d->problems, line > 0 ? line : row->line, "%s = \"%.60s%s\" %s", k->name,
-			     text, strlen(text) > 60 ? "…" : "", v.why);
+			     text, strlen(text) > 60 ? "..." : "", v.why);
 	else if (r < 0)
 		d->problems->error = r;
 }
@@ -151,8 +151,9 @@ static void unknown_key(struct draft *d, enum key_section kind, const char *name
 		problems_add(d->problems, line, "unknown key %s, did you mean %s?", name, near->name);
 	else if (elsewhere != KEY_SECTIONS_END)
 		problems_add(d->problems, line,
-			     "unknown key %s in a section [%s], expected it in a section [%s]", name,
-			     section, key_section_name(elsewhere));
+			     "unknown key %s in a section [%s], expected it in a section [%s%s]", name,
+			     section, key_section_name(elsewhere),
+			     elsewhere == KEY_SUPD ? "" : ":NAME");
 	else
 		problems_add(d->problems, line, "unknown key %s, expected one of a section [%s]", name,
 			     section);

@@ -55,23 +55,33 @@ static bool fits(mtime advert_int, uint8_t priority)
 	return b.tier0;
 }
 
-/* Which key to change, and to what. */
-static void print_remedy(struct report *r, mtime advert_int, int peer)
+/* The shortest advert_int, not below this one, that fits; above the maximum: none does. */
+static mtime shortest_advert_int(mtime a, uint8_t priority)
 {
-	uint8_t priority = model_node(r->m, (uint32_t)peer)->priority, p = priority;
-	const char *name = model_node_name(r->m, (uint32_t)peer);
-	mtime a = advert_int;
-
 	while (a <= MTIME_MS(40950) && !fits(a, priority))
 		a += MTIME_MS(10);
+	return a;
+}
+
+/* Which key to change, and to what: either alone, or both together. */
+static void print_remedy(struct report *r, mtime advert_int, int peer)
+{
+	const uint8_t modest = 100; /* the default */
+	uint8_t priority = model_node(r->m, (uint32_t)peer)->priority, p = priority;
+	const char *name = model_node_name(r->m, (uint32_t)peer);
+	mtime a = shortest_advert_int(advert_int, priority);
+	bool slower = a <= MTIME_MS(40950);
+
 	while (p > 0 && !fits(advert_int, p))
 		p--;
 	fputs("    change: ", r->out);
-	if (a <= MTIME_MS(40950))
-		fprintf(r->out, "advert_int to %lldms or more", ms(a));
+	if (slower)
+		fprintf(r->out, "advert_int to %lldms or more%s", ms(a), p > 0 ? ", or " : "");
 	if (p > 0)
-		fprintf(r->out, "%spriority of [node:%s] to %u or less",
-			a <= MTIME_MS(40950) ? ", or " : "", name, p);
+		fprintf(r->out, "priority of [node:%s] to %u or less", name, p);
+	if (!slower && p == 0)
+		fprintf(r->out, "priority of [node:%s] to %u, and advert_int to %lldms or more", name,
+			modest, ms(shortest_advert_int(advert_int, modest)));
 	fputc('\n', r->out);
 }
 
@@ -104,8 +114,8 @@ static void print_active_on(struct report *r, uint32_t service, int self)
 	fprintf(r->out, "    programs are dead %lldms after the last proof of contact\n", ms(b.life));
 	tolerance = b.life - b.renewal_need;
 	if (tolerance > 0)
-		fprintf(r->out, "    a stall of this host or its network of up to %lldms costs nothing\n",
-			ms(tolerance));
+		fprintf(r->out, "    a stall of this host or its network of up to %lldms costs nothing, a "
+				"longer one the service's life\n", ms(tolerance));
 	if (b.tier0)
 		return;
 	print_remedy(r, s->advert_int, peer);
@@ -154,6 +164,14 @@ static void warn_service(struct report *r, uint32_t row)
 		     ms(b.engine_timeout));
 }
 
+static bool all_linked(const struct model *m)
+{
+	for (uint32_t i = 0; i < m->n_nodes; i++)
+		if (!model_node(m, i)->peer_link)
+			return false;
+	return true;
+}
+
 static void print_tier(struct report *r, uint32_t row)
 {
 	const struct model_service *s = model_service(r->m, row);
@@ -165,7 +183,8 @@ static void print_tier(struct report *r, uint32_t row)
 		fputs("  tier 0: trivially, there is nobody to take over\n", r->out);
 	else if (!b.tier0)
 		fputs("  tier: none, the budget does not hold\n", r->out);
-	else if (s->isolation == MODEL_ISOLATION_OFF || asks_only_nodes(r->m, s) || !s->pid_namespace)
+	else if (s->isolation == MODEL_ISOLATION_OFF || asks_only_nodes(r->m, s) ||
+		 !s->pid_namespace || !all_linked(r->m))
 		fputs("  tier 0 but for the warnings\n", r->out);
 	else
 		fputs("  tier 0: never two instances, given a probe target that answers\n", r->out);
@@ -179,7 +198,8 @@ static void print_service(struct report *r, uint32_t row)
 		model_service_name(r->m, row), ms(s->advert_int), ms(s->vip_lease),
 		ms(s->fence_timeout));
 	for (int i = 0; r->m->n_nodes > 1 && i < (int)r->m->n_nodes; i++)
-		print_active_on(r, row, i);
+		if (model_node(r->m, (uint32_t)i)->peer_link)
+			print_active_on(r, row, i);
 	warn_service(r, row);
 	print_tier(r, row);
 }

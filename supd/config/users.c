@@ -15,15 +15,16 @@
  * which neither the keeper nor the engine can wait.
  */
 
-/* The same word as in the file, or the default's. */
-static void missing(struct draft *d, unsigned line, const char *key, const char *name, int error)
+/* kind: "user" or "group"; error 0: there is none. */
+static void missing(struct draft *d, unsigned line, const char *key, const char *name,
+		    const char *kind, int error)
 {
 	if (error == 0)
-		problems_add(d->problems, line, "%s = \"%.60s\" does not exist, expected one of this "
-						"host", key, name);
+		problems_add(d->problems, line, "%s = \"%.60s\" does not exist, expected a %s of this "
+						"host", key, name, kind);
 	else
-		problems_add(d->problems, line, "%s = \"%.60s\" cannot be looked up: %s, expected one "
-						"of this host", key, name, strerror(error));
+		problems_add(d->problems, line, "%s = \"%.60s\" cannot be looked up: %s, expected a %s "
+						"of this host", key, name, strerror(error), kind);
 }
 
 /* getpwnam(3) and getgrnam(3) have several ways to say "not found". */
@@ -40,7 +41,7 @@ static const struct passwd *find_user(struct draft *d, unsigned line, const char
 	errno = 0;
 	pw = getpwnam(name);
 	if (pw == NULL)
-		missing(d, line, key, name, lookup_error(errno));
+		missing(d, line, key, name, "user", lookup_error(errno));
 	return pw;
 }
 
@@ -52,7 +53,7 @@ static bool find_group(struct draft *d, unsigned line, const char *key, const ch
 	errno = 0;
 	gr = getgrnam(name);
 	if (gr == NULL)
-		missing(d, line, key, name, lookup_error(errno));
+		missing(d, line, key, name, "group", lookup_error(errno));
 	else
 		*ret_gid = gr->gr_gid;
 	return gr != NULL;

@@ -84,7 +84,7 @@ int value_interface(struct value *v)
 {
 	size_t n = strlen(v->text);
 
-	if (n == 0 || n >= IFNAMSIZ || strpbrk(v->text, "/: \t,") != NULL)
+	if (n == 0 || n >= IFNAMSIZ || strpbrk(v->text, "/: \t,\"'") != NULL)
 		return value_reject(v, "is not an interface, expected one name of at most %d "
 				       "characters", IFNAMSIZ - 1);
 	return keep(v);
