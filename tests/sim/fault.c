@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/sim/world.h"
+
+/*
+ * What a fault does to the world, and what its end undoes.  `broken` counts what lasts: while it
+ * is not zero, nothing is promised about liveness.
+ */
+
+/* ---- network --------------------------------------------------------------------------------------- */
+
+static void cut(struct world *w, enum path path, const struct fault *f, bool both, bool on)
+{
+	if (on)
+		w->cut[path][f->host][f->other]++;
+	else
+		w->cut[path][f->host][f->other]--;
+	if (!both)
+		return;
+	if (on)
+		w->cut[path][f->other][f->host]++;
+	else
+		w->cut[path][f->other][f->host]--;
+}
+
+static void count(uint8_t *n, bool on)
+{
+	if (on)
+		(*n)++;
+	else
+		(*n)--;
+}
+
+static void carrier(struct world *w, struct host *h, bool lost)
+{
+	count(&w->no_carrier[h->row], lost);
+	if (h->engine.alive && h->net_alive)
+		engine_post(w, h, world_noise(w, MTIME_MS(1), MTIME_MS(10)), INPUT_LINK);
+}
+
+static void network_fault(struct world *w, const struct fault *f, bool on)
+{
+	struct host *h = &w->hosts[f->host];
+
+	switch ((int)f->type) {
+	case FAULT_CABLE:
+		carrier(w, h, on);
+		count(&w->tx_dead[f->host], on);
+		count(&w->rx_dead[f->host], on);
+		break;
+	case FAULT_CABLE_SILENT:
+		count(&w->tx_dead[f->host], on);
+		count(&w->rx_dead[f->host], on);
+		break;
+	case FAULT_TX_DEAD:
+		count(&w->tx_dead[f->host], on);
+		break;
+	case FAULT_RX_DEAD:
+		count(&w->rx_dead[f->host], on);
+		break;
+	case FAULT_VRRP_CUT:
+	case FAULT_VRRP_CUT_BOTH:
+		cut(w, PATH_VRRP, f, f->type == FAULT_VRRP_CUT_BOTH, on);
+		break;
+	case FAULT_PEER_CUT:
+	case FAULT_PEER_CUT_BOTH:
+		cut(w, PATH_PEER, f, f->type == FAULT_PEER_CUT_BOTH, on);
+		break;
+	case FAULT_IP_CUT:
+		cut(w, PATH_VRRP, f, true, on);
+		cut(w, PATH_PEER, f, true, on);
+		break;
+	case FAULT_GATEWAY_CUT:
+		count(&w->gateway_cut[f->host], on);
+		break;
+	case FAULT_GATEWAY_DOWN:
+		count(&w->gateway_down, on);
+		break;
+	case FAULT_STRANGER:
+		count(&w->stranger, on);
+		break;
+	case FAULT_LOSS:
+		w->loss_permille = on ? f->permille : 0;
+		break;
+	case FAULT_SLOW:
+		w->slow = on ? w->scenario.advert_int / 10 : 0;
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- operators -------------------------------------------------------------------------------------- */
+
+static void command(struct world *w, struct host *h, enum service_command c, bool force)
+{
+	struct input *in;
+
+	if (!h->engine.alive || !h->engine.ready)
+		return;
+	in = engine_post(w, h, MTIME_MS(1), INPUT_COMMAND);
+	in->command.command = c;
+	in->command.force = force;
+}
+
+static void command_all(struct world *w, enum service_command c)
+{
+	for (unsigned i = 0; i < w->scenario.n_nodes; i++)
+		command(w, &w->hosts[i], c, false);
+}
+
+static struct host *active_host(struct world *w)
+{
+	for (unsigned i = 0; i < w->scenario.n_nodes; i++)
+		if (w->hosts[i].engine.alive &&
+		    w->hosts[i].engine.fsm.state == SERVICE_STATE_ACTIVE)
+			return &w->hosts[i];
+	return NULL;
+}
+
+/* A person who forces has looked: nothing runs, nothing is cut. */
+static void force(struct world *w, struct host *h)
+{
+	struct host *active = active_host(w);
+
+	if (active) {
+		command(w, active, SERVICE_CMD_FAILOVER, true);
+		return;
+	}
+	for (unsigned i = 0; i < w->scenario.n_nodes; i++)
+		if (host_lives(&w->hosts[i]) || w->tx_dead[i] || w->rx_dead[i])
+			return;
+	if (!w->net_broken)
+		command(w, h, SERVICE_CMD_TAKE, true);
+}
+
+static void operator_fault(struct world *w, const struct fault *f)
+{
+	struct host *h = &w->hosts[f->host], *active = active_host(w);
+
+	switch ((int)f->type) {
+	case FAULT_OP_FAILOVER:
+		if (active)
+			command(w, active, SERVICE_CMD_FAILOVER, false);
+		break;
+	case FAULT_OP_FORCE:
+		force(w, h);
+		break;
+	case FAULT_OP_STOP:
+		command(w, h, SERVICE_CMD_STOP, false);
+		break;
+	case FAULT_OP_STOP_HERE:
+		command(w, h, SERVICE_CMD_STOP_HERE, false);
+		break;
+	case FAULT_OP_START:
+		command(w, h, SERVICE_CMD_START, false);
+		break;
+	case FAULT_OP_RESET:
+		command_all(w, SERVICE_CMD_RESET);
+		break;
+	case FAULT_HEAL:
+		command_all(w, SERVICE_CMD_RESET);
+		command_all(w, SERVICE_CMD_START);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- processes --------------------------------------------------------------------------------------- */
+
+static void supd_kill(struct world *w, struct host *h)
+{
+	if (!h->keeper.alive && !h->engine.alive)
+		return;
+	h->engine.alive = h->engine.stalled = false;
+	h->engine.life++;
+	h->engine.backlog.n = 0;
+	if (h->keeper.alive)
+		keeper_die(w, h);
+	else
+		host_supd_gone(w, h);
+}
+
+static void supd_stop(struct world *w, struct host *h)
+{
+	h->stay_down = true;
+	h->keeper.ending = true;
+	if (h->keeper.alive && h->engine.alive)
+		engine_post(w, h, MTIME_MS(1), INPUT_SHUTDOWN);
+}
+
+static void process_fault(struct world *w, const struct fault *f)
+{
+	struct host *h = &w->hosts[f->host];
+
+	switch ((int)f->type) {
+	case FAULT_ENGINE_KILL:
+		engine_die(w, h);
+		break;
+	case FAULT_ENGINE_STALL:
+		engine_stall(w, h, f->length);
+		break;
+	case FAULT_KEEPER_KILL:
+		keeper_die(w, h);
+		break;
+	case FAULT_KEEPER_STALL:
+		keeper_stall(w, h, f->length);
+		break;
+	case FAULT_SUPD_KILL:
+		supd_kill(w, h);
+		break;
+	case FAULT_SUPD_STOP:
+		supd_stop(w, h);
+		break;
+	case FAULT_HOST_CRASH:
+		host_crash(w, h);
+		break;
+	case FAULT_NET_KILL:
+		host_net_kill(w, h);
+		break;
+	case FAULT_NET_STALL:
+		h->net_free_at = mtime_max(h->net_free_at, w->now + f->length);
+		break;
+	case FAULT_SCRIBE_KILL:
+		host_scribe_kill(w, h);
+		break;
+	case FAULT_DISK_HANG:
+		h->disk_free_at = mtime_max(h->disk_free_at, w->now + f->length);
+		break;
+	case FAULT_DISK_FAIL:
+		h->disk_ok_at = mtime_max(h->disk_ok_at, w->now + f->length);
+		break;
+	case FAULT_PROGRAM_DIE:
+		keeper_program_dies(w, h, (unsigned)rng_below(&w->rng, w->scenario.n_programs),
+				    w->scenario.wrapper && rng_permille(&w->rng, 500));
+		break;
+	case FAULT_PROGRAM_LOOP:
+		h->sane_at = mtime_max(h->sane_at, w->now + f->length);
+		for (unsigned i = 0; i < w->scenario.n_programs; i++)
+			keeper_program_dies(w, h, i, false);
+		break;
+	case FAULT_ADDRESS_TAKEN_OFF:
+		host_vip_remove(w, h, true);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- begin and end ------------------------------------------------------------------------------------ */
+
+static bool of_pair(enum fault_type t)
+{
+	return t == FAULT_VRRP_CUT || t == FAULT_PEER_CUT || t == FAULT_VRRP_CUT_BOTH ||
+	       t == FAULT_PEER_CUT_BOTH || t == FAULT_IP_CUT;
+}
+
+static bool of_net(enum fault_type t)
+{
+	return of_pair(t) || t == FAULT_TX_DEAD || t == FAULT_RX_DEAD || t == FAULT_LOSS ||
+	       t == FAULT_SLOW || t == FAULT_STRANGER || t == FAULT_GATEWAY_DOWN;
+}
+
+static bool of_nobody(enum fault_type t)
+{
+	return of_net(t) && !of_pair(t) && t != FAULT_TX_DEAD && t != FAULT_RX_DEAD;
+}
+
+static void mark(struct world *w, const struct fault *f, bool on)
+{
+	struct host *h = &w->hosts[f->host];
+
+	h->well_since = w->now;
+	if (f->length)
+		h->broken = on ? h->broken + 1 : h->broken - 1;
+	if (!of_net(f->type))
+		return;
+	w->net_well_since = w->now;
+	w->net_broken = on ? w->net_broken + 1 : w->net_broken - 1;
+}
+
+static void tell(struct world *w, const struct fault *f, const char *more)
+{
+	const struct host *h = of_nobody(f->type) || f->type == FAULT_HEAL ? NULL
+									   : &w->hosts[f->host];
+
+	if (of_pair(f->type))
+		STORY(w, h, "%s** %s %c", more, fault_words(f->type), story_name(f->other));
+	else
+		STORY(w, h, "%s** %s", more, fault_words(f->type));
+}
+
+void fault_begin(struct world *w, const struct fault *f)
+{
+	w->faults_done++;
+	tell(w, f, "");
+	mark(w, f, true);
+	network_fault(w, f, true);
+	process_fault(w, f);
+	operator_fault(w, f);
+	if (f->type == FAULT_HEAL)
+		for (unsigned i = 0; i < w->scenario.n_nodes; i++)
+			w->hosts[i].well_since = w->now;
+}
+
+void fault_end(struct world *w, const struct fault *f)
+{
+	struct host *h = &w->hosts[f->host];
+
+	tell(w, f, "over: ");
+	mark(w, f, false);
+	network_fault(w, f, false);
+	if (f->type == FAULT_HOST_CRASH)
+		host_boot(w, h);
+	if (f->type == FAULT_SUPD_STOP) {
+		h->stay_down = false;
+		host_supd_start(w, h);
+	}
+}

@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/sim/world.h"
+
+#include <signal.h>
+
+/*
+ * Between the real machines and the world: what engine/service_io.c, program_io.c, peer_io.c and
+ * keeper_link.c are in supd.  An action becomes a letter, an order or a request; its result comes
+ * back as an input.
+ */
+
+#define N_PROGRAMS(w) ((w)->scenario.n_programs)
+
+/* ---- letters ------------------------------------------------------------------------------------- */
+
+static void send_letter(struct world *w, struct host *h, unsigned peer, struct letter *l,
+			enum peer_type type)
+{
+	struct engine *e = &h->engine;
+	bool new_ceiling;
+
+	if (!e->sockets)
+		return;
+	peer_stamp(&e->peers[peer], host_now(w, h), &l->h, &new_ceiling);
+	l->h.type = type;
+	if (new_ceiling) /* the baton first: it is in the keeper's socket before the letter goes */
+		peer_to_baton(&e->peers[peer], &h->keeper.sessions[peer]);
+	network_letter(w, h, peer, l);
+}
+
+static void send_term(struct world *w, struct host *h, const struct service_action *a,
+		      enum peer_type type, bool to_all)
+{
+	for (unsigned p = 0; p < w->scenario.n_nodes; p++) {
+		struct letter l = { .term = { .term = a->term, .successor = (uint8_t)a->successor,
+					      .ending = a->ending } };
+
+		if (p != h->row && (to_all || p == a->peer))
+			send_letter(w, h, p, &l, type);
+	}
+}
+
+void glue_hello(struct world *w, struct host *h, bool only, unsigned peer)
+{
+	struct engine *e = &h->engine;
+	mtime now = host_now(w, h);
+	struct service_event sent = { .type = SERVICE_EV_SENT, .sent_at = now };
+	enum service_state state = e->fsm.state;
+	struct letter l = { .answer = !only && (state == SERVICE_STATE_ACTIVE ||
+						state == SERVICE_STATE_TAKING_OVER) };
+
+	if (!e->ready)
+		return;
+	service_to_report(&e->fsm, now, &l.report);
+	for (unsigned p = 0; p < w->scenario.n_nodes; p++)
+		if (p != h->row && (!only || p == peer))
+			send_letter(w, h, p, &l, PEER_TYPE_HELLO);
+	if (only)
+		return;
+	e->hello_at = now;
+	if (e->sockets && !w->no_carrier[h->row])
+		glue_service(w, h, &sent);
+}
+
+/* ---- net, scribe, keeper ----------------------------------------------------------------------------- */
+
+static void order_address(struct world *w, struct host *h, bool adding)
+{
+	struct engine *e = &h->engine;
+
+	e->address_order = ++e->orders;
+	e->address_adding = adding;
+	e->lease_at = host_now(w, h);
+	host_net_order(w, h, adding, false, e->address_order,
+		       e->lease_at + MTIME_SEC(1));
+}
+
+void glue_resend_address(struct world *w, struct host *h)
+{
+	if (h->engine.address_order)
+		order_address(w, h, h->engine.address_adding);
+}
+
+void glue_refresh_lease(struct world *w, struct host *h)
+{
+	struct engine *e = &h->engine;
+
+	e->lease_at = host_now(w, h);
+	host_net_order(w, h, true, true, 0, e->lease_at + w->scenario.vip_lease / 2);
+}
+
+static void send_baton(struct world *w, struct host *h)
+{
+	if (!h->engine.orphan)
+		service_to_baton(&h->engine.fsm, &keeper_post(w, h, ORDER_BATON)->baton);
+}
+
+/* Kill everything of the service, and be told when it is dead. */
+static void quiesce(struct world *w, struct host *h, uint64_t term)
+{
+	struct program_event kill = { .type = PROGRAM_EV_KILL };
+
+	group_down(&h->engine.group, false);
+	for (unsigned i = 0; i < N_PROGRAMS(w); i++)
+		glue_program(w, h, i, &kill);
+	if (h->engine.orphan)
+		h->engine.quiesce_owed = term;
+	else
+		keeper_post(w, h, ORDER_QUIESCE)->term = term;
+}
+
+static void start_program(struct world *w, struct host *h, unsigned program)
+{
+	struct engine *e = &h->engine;
+	mtime now = host_now(w, h);
+	struct order *o;
+
+	e->order_of[program] = ++e->orders;
+	if (e->orphan)
+		return;
+	o = keeper_post(w, h, ORDER_START);
+	o->program = (uint8_t)program;
+	o->order = e->order_of[program];
+	o->term = e->fsm.term;
+	o->kill_at = service_kill_at(&e->fsm);
+	o->valid_until = service_order_valid_until(&e->fsm, now);
+}
+
+/* ---- the service's actions ------------------------------------------------------------------------------ */
+
+static void story_state(struct world *w, struct host *h, const struct service_action *a)
+{
+	const struct service_fsm *s = &h->engine.fsm;
+
+	STORY(w, h, "%s -> %s (%s), term %llu", service_state_name(a->from),
+	      service_state_name(s->state), service_cause_name(s->cause),
+	      (unsigned long long)s->term);
+}
+
+static void programs_up(struct world *w, struct host *h)
+{
+	h->engine.told_ready = false;
+	h->engine.wants_gone = false;
+	group_up(&h->engine.group);
+}
+
+static void programs_allow(struct world *w, struct host *h)
+{
+	struct program_event allow = { .type = PROGRAM_EV_ALLOW };
+
+	for (unsigned i = 0; i < N_PROGRAMS(w); i++)
+		glue_program(w, h, i, &allow);
+}
+
+static void act(struct world *w, struct host *h, const struct service_action *a)
+{
+	switch (a->type) {
+	case SERVICE_ACT_SEND_ADVERT:
+		if (h->engine.sockets)
+			network_advert(w, h, w->scenario.priority[h->row]);
+		break;
+	case SERVICE_ACT_SEND_ADVERT_0:
+		if (h->engine.sockets)
+			network_advert(w, h, 0);
+		break;
+	case SERVICE_ACT_SEND_FENCE:
+		STORY(w, h, "FENCE(%llu) to all", (unsigned long long)a->term);
+		send_term(w, h, a, PEER_TYPE_FENCE, true);
+		break;
+	case SERVICE_ACT_SEND_FENCED:
+		STORY(w, h, "FENCED(%llu) to %c", (unsigned long long)a->term, story_name(a->peer));
+		send_term(w, h, a, PEER_TYPE_FENCED, false);
+		break;
+	case SERVICE_ACT_SEND_RELEASE:
+		STORY(w, h, "RELEASE(%llu) to all", (unsigned long long)a->term);
+		send_term(w, h, a, PEER_TYPE_RELEASE, true);
+		break;
+	case SERVICE_ACT_SEND_RELEASED:
+		send_term(w, h, a, PEER_TYPE_RELEASED, false);
+		break;
+	case SERVICE_ACT_HELLO_NOW:
+		glue_hello(w, h, false, 0);
+		break;
+	case SERVICE_ACT_PERSIST:
+		host_save(w, h, a->seq, &h->engine.fsm.persist);
+		break;
+	case SERVICE_ACT_BATON:
+		send_baton(w, h);
+		break;
+	case SERVICE_ACT_ADDRESSES_ADD:
+		order_address(w, h, true);
+		break;
+	case SERVICE_ACT_ADDRESSES_REMOVE:
+		order_address(w, h, false);
+		break;
+	case SERVICE_ACT_ANNOUNCE:
+		break;
+	case SERVICE_ACT_PROGRAMS_START:
+		programs_up(w, h);
+		break;
+	case SERVICE_ACT_PROGRAMS_STOP:
+		h->engine.wants_gone = true;
+		group_down(&h->engine.group, a->give_up);
+		break;
+	case SERVICE_ACT_PROGRAMS_ALLOW:
+		programs_allow(w, h);
+		break;
+	case SERVICE_ACT_QUIESCE:
+		quiesce(w, h, a->term);
+		break;
+	case SERVICE_ACT_STATE:
+		story_state(w, h, a);
+		break;
+	case SERVICE_ACT_ALARM:
+		STORY(w, h, "alarm %s: %s", a->ok ? "raised" : "cleared",
+		      service_alarm_name(a->alarm));
+		break;
+	case SERVICE_ACT_ENDED:
+		h->engine.ended = true;
+		break;
+	}
+}
+
+static void step(struct world *w, struct host *h, const struct service_event *ev)
+{
+	struct service_actions acts;
+
+	acts.n = 0;
+	service_step(&h->engine.fsm, ev, host_now(w, h), &acts);
+	oracle_step(w, h);
+	for (unsigned i = 0; i < acts.n; i++)
+		act(w, h, &acts.a[i]);
+}
+
+void glue_service(struct world *w, struct host *h, const struct service_event *ev)
+{
+	struct engine *e = &h->engine;
+	struct service_event next;
+
+	if (e->in_service) {
+		if (e->n_pending == sizeof(e->pending) / sizeof(e->pending[0]))
+			oracle_fail(w, "%c: service events pile up", story_name(h->row));
+		else
+			e->pending[e->n_pending++] = *ev;
+		return;
+	}
+	e->in_service = true;
+	step(w, h, ev);
+	while (e->n_pending) {
+		next = e->pending[0];
+		e->n_pending--;
+		for (unsigned i = 0; i < e->n_pending; i++)
+			e->pending[i] = e->pending[i + 1];
+		step(w, h, &next);
+	}
+	e->in_service = false;
+}
+
+/* ---- programs ----------------------------------------------------------------------------------------------- */
+
+static void tell_service(struct world *w, struct host *h, enum service_event_type type, bool ok)
+{
+	struct service_event ev = { .type = type, .ok = ok };
+
+	glue_service(w, h, &ev);
+}
+
+static void program_act(struct world *w, struct host *h, unsigned program,
+			const struct program_action *a)
+{
+	struct order *o;
+
+	switch (a->type) {
+	case PROGRAM_ACT_SPAWN:
+		start_program(w, h, program);
+		break;
+	case PROGRAM_ACT_SIGNAL:
+	case PROGRAM_ACT_KILL:
+		if (h->engine.orphan)
+			break;
+		o = keeper_post(w, h, a->type == PROGRAM_ACT_KILL ? ORDER_KILL : ORDER_SIGNAL);
+		o->program = (uint8_t)program;
+		o->run = a->run;
+		o->signo = a->signo;
+		break;
+	case PROGRAM_ACT_WANTS_ALLOW:
+		tell_service(w, h, SERVICE_EV_PROGRAM_DIED, true);
+		break;
+	case PROGRAM_ACT_LIMIT:
+		STORY(w, h, "program %u has reached its limit", program + 1);
+		tell_service(w, h, SERVICE_EV_PROGRAM_LIMIT, true);
+		break;
+	case PROGRAM_ACT_STATE:
+	case PROGRAM_ACT_READY:
+	case PROGRAM_ACT_DIED:
+	case PROGRAM_ACT_ENDED:
+	case PROGRAM_ACT_UNKILLABLE:
+		break;
+	}
+}
+
+void glue_program(struct world *w, struct host *h, unsigned program, const struct program_event *ev)
+{
+	struct program_fsm *p = &h->engine.programs[program];
+	struct program_actions acts;
+
+	acts.n = 0;
+	program_step(p, ev, host_now(w, h), &acts);
+	if (!program_check(p))
+		oracle_fail(w, "%c: program_check", story_name(h->row));
+	for (unsigned i = 0; i < acts.n; i++)
+		program_act(w, h, program, &acts.a[i]);
+}
+
+static void feed(struct world *w, struct host *h)
+{
+	struct engine *e = &h->engine;
+	mtime kill_at = service_kill_at(&e->fsm);
+
+	if (kill_at == e->fed_kill_at || e->orphan || !e->fsm.loaded)
+		return;
+	e->fed_kill_at = kill_at;
+	keeper_post(w, h, ORDER_FEED)->kill_at = kill_at;
+}
+
+static void tell_group(struct world *w, struct host *h)
+{
+	struct engine *e = &h->engine;
+	bool ready = e->group.want == GROUP_UP && group_ready(&e->group);
+
+	if (ready != e->told_ready) {
+		e->told_ready = ready;
+		if (ready)
+			tell_service(w, h, SERVICE_EV_PROGRAMS_READY, true);
+	}
+	if (e->wants_gone && group_gone_or_unkillable(&e->group)) {
+		e->wants_gone = false;
+		tell_service(w, h, SERVICE_EV_PROGRAMS_GONE, group_gone(&e->group));
+	}
+}
+
+void glue_settle(struct world *w, struct host *h)
+{
+	struct group_order o;
+	unsigned bound = 16;
+
+	if (!h->engine.ready)
+		return;
+	do {
+		while (group_reconcile(&h->engine.group, &o) && bound-- > 0) {
+			struct program_event ev = { .type = o.event };
+
+			glue_program(w, h, o.member, &ev);
+		}
+		tell_group(w, h);
+	} while (group_reconcile(&h->engine.group, &o) && bound > 0 && bound < 17);
+	feed(w, h);
+}
+
+/* ---- birth -------------------------------------------------------------------------------------------------------- */
+
+static void config_service(const struct world *w, const struct host *h, struct service_config *c)
+{
+	const struct scenario *s = &w->scenario;
+	struct budget_input in = { .advert_int = s->advert_int, .n_peers = s->n_nodes,
+				   .peer_priorities = s->priority };
+	struct budget b;
+
+	budget_compute(&in, &b);
+	*c = (struct service_config){
+		.self = h->row, .n_nodes = s->n_nodes, .advert_int = s->advert_int,
+		.vip_lease = s->vip_lease, .wait_for_peer = s->wait_for_peer,
+		.fence_timeout = b.fence_timeout, .failure_reset = MTIME_NEVER,
+		.isolation = MODEL_ISOLATION_AUTO, .n_vips = 1, .digest = 4711,
+	};
+	for (unsigned n = 0; n < s->n_nodes; n++)
+		c->nodes[n] = (struct service_node){ .priority = s->priority[n],
+						     .address = 0xc0000200u + n,
+						     .peer_link = true };
+}
+
+void glue_init(struct world *w, struct host *h)
+{
+	struct engine *e = &h->engine;
+	struct service_config service;
+	struct program_config program = {
+		.autorestart = PROGRAM_RESTART_ALWAYS, .stopsignal = SIGTERM,
+		.startsecs = MTIME_SEC(1), .stopwaitsecs = MTIME_SEC(2),
+		.restart_delay_max = w->scenario.restart_delay_max, .kill_wait = MTIME_SEC(10),
+		.restart_limit = 3, .restart_window = MTIME_SEC(60), .gated = true,
+	};
+
+	config_service(w, h, &service);
+	service_init(&e->fsm, &service, host_now(w, h));
+	group_init(&e->group);
+	e->group.n = N_PROGRAMS(w);
+	for (unsigned i = 0; i < N_PROGRAMS(w); i++) {
+		program_init(&e->programs[i], &program);
+		e->group.members[i] = (struct group_member){ .program = &e->programs[i],
+							     .autostart = true };
+	}
+	for (unsigned p = 0; p < w->scenario.n_nodes; p++) {
+		peer_init(&e->peers[p], h->row, (uint8_t)p, h->keeper.session);
+		if (h->keeper.sessions[p].session)
+			peer_from_baton(&e->peers[p], &h->keeper.sessions[p]);
+	}
+}
+
+/* The keeper's records are complete: go on with what runs, or begin from the disk. */
+void glue_resume(struct world *w, struct host *h)
+{
+	struct engine *e = &h->engine;
+	struct service_event ev = { .type = SERVICE_EV_RESUME, .baton = &e->baton };
+
+	if (!e->has_baton) {
+		host_load(w, h);
+		return;
+	}
+	for (unsigned i = 0; i < N_PROGRAMS(w); i++) {
+		const struct run *r = &e->found[i];
+		struct program_event adopt = { .type = PROGRAM_EV_ADOPT, .run = r->number,
+					       .pid = r->main_alive ? 4711 : 0,
+					       .started_at = host_now(w, h) };
+
+		if (r->state != RUN_ALIVE && r->state != RUN_DEAD)
+			continue;
+		ev.running = ev.running || r->state == RUN_ALIVE;
+		glue_program(w, h, i, &adopt);
+	}
+	glue_service(w, h, &ev);
+}

@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SUPD_TESTS_SIM_WORLD_H
+#define SUPD_TESTS_SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/mtime.h"
+#include "supd/core/peer_fsm.h"
+#include "supd/core/program_group.h"
+#include "supd/core/service_fsm.h"
+
+/*
+ * A world for the cores: hosts with their processes, kernels, disks and clocks, and the network
+ * between them, in virtual time.
+ *
+ *   scenario.c   what happens to whom, drawn from the seed
+ *   world.c      the queue of events, the clocks, one event after the other
+ *   engine.c     the engine's shell: the real cores, and what engine/engine.h says around them
+ *   keeper.c     the keeper, the guard and the programs (the ground truth of "alive")
+ *   host.c       kernel (addresses), net, scribe and disk, boot and death
+ *   network.c    paths between hosts, ARP, the gateway
+ *   oracle.c     never two, terms, latch, eventually one
+ *   story.c      what happened, in words
+ *
+ * Everything follows from the scenario: no clock, no address, no rand(3) is looked at.  World time
+ * is global; each host reads it through a clock of its own (offset and rate), and whatever a core
+ * sees or says is in its host's time.
+ */
+
+#define WORLD_NODES_MAX	   5
+#define WORLD_PROGRAMS_MAX 2
+#define WORLD_FAULTS_MAX   192
+#define WORLD_PATHS	   3
+
+/* ---- random numbers -------------------------------------------------------------------------- */
+
+struct rng {
+	uint64_t x;
+};
+
+uint64_t rng_next(struct rng *r); /* splitmix64 */
+uint64_t rng_below(struct rng *r, uint64_t n);
+mtime rng_range(struct rng *r, mtime lo, mtime hi);
+bool rng_permille(struct rng *r, unsigned chance);
+
+/* ---- the scenario ------------------------------------------------------------------------------- */
+
+/*
+ * Name, words, reach, weight.  Reach: ONCE is over at once; HOST lasts and touches one host; NET
+ * lasts and touches all; ALONE lasts, and only programs and operators act beside it.  PROC stops
+ * or kills supd's own processes: one at a time on a host.
+ */
+#define FAULTS(X)                                                                                  \
+	X(ENGINE_KILL, "engine killed", PROC, 8)                                                   \
+	X(ENGINE_STALL, "engine stopped (SIGSTOP)", PROC, 8)                                       \
+	X(KEEPER_KILL, "keeper killed", PROC, 5)                                                   \
+	X(KEEPER_STALL, "keeper stopped (SIGSTOP)", PROC, 5)                                       \
+	X(SUPD_KILL, "all of supd killed", PROC, 4)                                                \
+	X(SUPD_STOP, "supd ended by its init script", PROC, 4)                                     \
+	X(HOST_CRASH, "power cut", PROC, 6)                                                        \
+	X(NET_KILL, "net killed", ONCE, 3)                                                         \
+	X(NET_STALL, "net hangs (RTNL)", HOST, 3)                                                  \
+	X(SCRIBE_KILL, "scribe killed", ONCE, 3)                                                   \
+	X(DISK_HANG, "disk hangs", HOST, 3)                                                        \
+	X(DISK_FAIL, "disk full", HOST, 3)                                                         \
+	X(PROGRAM_DIE, "program dies", ONCE, 12)                                                   \
+	X(PROGRAM_LOOP, "program crashes at each start", HOST, 5)                                  \
+	X(CABLE, "cable pulled", HOST, 6)                                                          \
+	X(CABLE_SILENT, "cut off at the switch", HOST, 8)                                          \
+	X(TX_DEAD, "nothing leaves it", ALONE, 3)                                                  \
+	X(RX_DEAD, "nothing reaches it", ALONE, 3)                                                 \
+	X(VRRP_CUT, "VRRP cut towards", ALONE, 2)                                                  \
+	X(PEER_CUT, "peer link cut towards", ALONE, 2)                                             \
+	X(VRRP_CUT_BOTH, "VRRP cut both ways to", ALONE, 2)                                        \
+	X(PEER_CUT_BOTH, "peer link cut both ways to", ALONE, 2)                                   \
+	X(IP_CUT, "IP cut, ARP left, both ways to", ALONE, 2)                                      \
+	X(GATEWAY_CUT, "gateway unreachable", HOST, 3)                                             \
+	X(GATEWAY_DOWN, "gateway reboots", NET, 3)                                                 \
+	X(LOSS, "network loses packets", ALONE, 3)                                                 \
+	X(SLOW, "network is slow", ALONE, 2)                                                       \
+	X(STRANGER, "a stranger answers for the address", NET, 2)                                  \
+	X(ADDRESS_TAKEN_OFF, "address taken off by hand", ONCE, 3)                                 \
+	X(OP_FAILOVER, "supctl failover", ONCE, 5)                                                 \
+	X(OP_FORCE, "supctl failover --force", ONCE, 2)                                            \
+	X(OP_STOP, "supctl stop", ONCE, 2)                                                         \
+	X(OP_STOP_HERE, "supctl stop --here", ONCE, 2)                                             \
+	X(OP_START, "supctl start", ONCE, 4)                                                       \
+	X(OP_RESET, "supctl reset --all", ONCE, 5)                                                 \
+	X(HEAL, "all is repaired: supctl reset --all, supctl start", ONCE, 0)
+
+enum fault_type {
+#define X(name, words, reach, weight) FAULT_##name,
+	FAULTS(X)
+#undef X
+	FAULTS_END
+};
+const char *fault_words(enum fault_type t);
+
+struct fault {
+	mtime at, length; /* length: of a lasting one, and until a host or supd is back */
+	enum fault_type type;
+	uint8_t host, other;
+	uint16_t permille; /* LOSS */
+	bool off;	   /* taken out by the search for a shorter story */
+};
+
+/* What a tooth takes away; each must make the search find a violation. */
+#define TEETH(X)                                                                                   \
+	X(NONE, "none", "every rule is in force")                                                  \
+	X(FENCE, "fence", "FENCE and FENCED are lost")                                             \
+	X(KEEPER_DEADLINE, "keeper_deadline", "the keeper does not kill at the deadline")          \
+	X(ORDER_DEADLINE, "order_deadline", "valid_until of a start order is not looked at")       \
+	X(QUIESCED, "quiesced", "an order of a quiesced term is carried out")                      \
+	X(GUARD, "guard", "programs survive their keeper")                                         \
+	X(ENGINE_TIMEOUT, "engine_timeout", "a silent engine is not replaced")                     \
+	X(KEEPER_TIMEOUT, "keeper_timeout", "a silent keeper is not killed")                       \
+	X(CONFLICT, "conflict", "no answer for the virtual address is ever seen")
+
+enum tooth {
+#define X(name, word, what) TOOTH_##name,
+	TEETH(X)
+#undef X
+	TEETH_END
+};
+
+struct scenario {
+	uint64_t seed;
+	unsigned n_nodes, n_programs;
+	mtime length, quiet_from; /* faults end at quiet_from */
+	mtime advert_int, vip_lease, wait_for_peer, restart_delay_max;
+	uint8_t priority[WORLD_NODES_MAX];
+	int rate_ppm[WORLD_NODES_MAX]; /* clock against world time */
+	mtime boot_at[WORLD_NODES_MAX];
+	mtime delay, jitter; /* of the network */
+	bool wrapper;	     /* programs are trees: the main process may die and leave the rest */
+	bool heavy;	     /* takes up to a second to be gone */
+	enum tooth tooth;
+	unsigned n_faults;
+	struct fault faults[WORLD_FAULTS_MAX];
+};
+
+void scenario_draw(struct scenario *ret, uint64_t seed, unsigned n_nodes, unsigned minutes);
+
+/* ---- what travels -------------------------------------------------------------------------------- */
+
+enum path { PATH_VRRP, PATH_PEER, PATH_ARP };
+
+/* A datagram of the peer link, as peer_msg would decode it. */
+struct letter {
+	struct peer_header h;
+	bool answer; /* HELLO */
+	union {
+		struct service_report report;
+		struct {
+			uint64_t term;
+			uint8_t successor;
+			bool ending;
+		} term;
+	};
+};
+
+/* Whatever an engine reads from one of its sockets. */
+enum input_type {
+	INPUT_LETTER, INPUT_ADVERT, INPUT_PROBE_ANSWER, INPUT_CONFLICT,
+	INPUT_READY,  /* keeper: records are complete */
+	INPUT_SPAWNED, INPUT_SPAWN_FAILED, INPUT_EXITED, INPUT_GONE, INPUT_QUIESCED,
+	INPUT_KEEPER_DEAD, INPUT_SHUTDOWN,
+	INPUT_SOCKETS, INPUT_LINK, INPUT_ADDRESSES, INPUT_ADDRESS_LOST,
+	INPUT_STATE, INPUT_SAVED, INPUT_SCRIBE_NEW, INPUT_NET_NEW,
+	INPUT_COMMAND,
+};
+
+struct input {
+	enum input_type type;
+	uint8_t from; /* node */
+	union {
+		struct letter letter;
+		struct {
+			uint8_t priority;
+			mtime interval;
+		} advert;
+		struct {
+			mtime sent_at;
+			bool is_node;
+		} probe;
+		enum service_conflict conflict;
+		struct {
+			uint8_t program;
+			uint32_t run;
+			uint64_t order;
+			struct program_exit exit;
+			unsigned stage;
+		} run;
+		struct {
+			uint64_t term;
+			bool by_deadline;
+		} quiesced;
+		struct {
+			bool ok, adding;
+			uint64_t order;
+		} net;
+		struct {
+			uint64_t seq;
+			bool ok;
+			struct service_persist persist;
+		} scribe;
+		struct {
+			enum service_command command;
+			bool force;
+		} command;
+	};
+};
+
+/* Engine to keeper. */
+enum order_type { ORDER_FEED, ORDER_START, ORDER_SIGNAL, ORDER_KILL, ORDER_QUIESCE, ORDER_BATON,
+		  ORDER_DONE };
+
+struct order {
+	enum order_type type;
+	uint8_t program;
+	uint32_t run;
+	int signo;
+	uint64_t order, term;
+	mtime valid_until, kill_at;
+	struct service_baton baton;
+};
+
+/* ---- the queue -------------------------------------------------------------------------------------- */
+
+enum event_type {
+	EVENT_FAULT, EVENT_FAULT_END, EVENT_CALM,
+	EVENT_HOST_BOOT, EVENT_SUPD_START, EVENT_KEEPER_BORN,
+	EVENT_ENGINE_BORN, EVENT_ENGINE_WAKE, EVENT_ENGINE_INPUT, EVENT_ENGINE_RESUME,
+	EVENT_KEEPER_ORDER, EVENT_KEEPER_DEADLINE, EVENT_KEEPER_WATCH, EVENT_KEEPER_RESUME,
+	EVENT_RUN_EXEC, EVENT_RUN_DIE, EVENT_RUN_REAPED, EVENT_RUN_GONE,
+	EVENT_NET_ORDER, EVENT_NET_BORN, EVENT_VIP_CHECK,
+	EVENT_SCRIBE_WRITTEN, EVENT_SCRIBE_BORN,
+};
+
+struct event {
+	mtime at;
+	uint64_t seq;
+	enum event_type type;
+	uint8_t host;
+	uint32_t life; /* of the process it is for: void when that has ended */
+	uint32_t number; /* fault; run (with program) */
+	uint8_t program;
+	union {
+		struct input input;
+		struct order order;
+		struct {
+			bool adding, refresh;
+			mtime valid_until;
+			uint64_t order;
+		} net;
+		struct {
+			uint64_t seq;
+			struct service_persist persist;
+		} scribe;
+	};
+};
+
+struct queue {
+	struct event *pool;
+	uint32_t *heap, *unused;
+	unsigned n, cap, n_unused;
+	uint64_t seq;
+};
+
+/* ---- processes ----------------------------------------------------------------------------------------- */
+
+enum run_state { RUN_NONE, RUN_FORKED, RUN_ALIVE, RUN_DEAD };
+
+struct run {
+	enum run_state state;
+	bool main_alive, rest_alive;
+	uint32_t number;
+	uint64_t order, term;
+	mtime valid_until;
+	bool reaped; /* EXITED was told */
+};
+
+/* What is read late because the reader is stopped. */
+struct backlog {
+	struct event *e;
+	unsigned n, cap;
+};
+
+struct keeper {
+	bool alive, stalled, ending;
+	uint32_t life;
+	uint32_t engines;      /* generation of the newest */
+	mtime resume_at;
+	mtime kill_at;	       /* host time */
+	mtime deadline_armed;  /* world time of the queued EVENT_KEEPER_DEADLINE; 0: none */
+	uint64_t quiesced;
+	bool has_baton;
+	struct service_baton baton;
+	struct peer_baton sessions[WORLD_NODES_MAX];
+	uint64_t session;
+	uint64_t top_term;     /* highest of a start order */
+	mtime last_arrival;    /* orders arrive in order */
+	struct backlog backlog;
+};
+
+struct engine {
+	bool alive, stalled, ready, sockets, ended, orphan;
+	uint32_t life;
+	mtime resume_at;
+	struct service_fsm fsm;
+	struct program_group group;
+	struct program_fsm programs[WORLD_PROGRAMS_MAX];
+	uint64_t order_of[WORLD_PROGRAMS_MAX];
+	struct peer_fsm peers[WORLD_NODES_MAX];
+	bool mac_known[WORLD_NODES_MAX]; /* judges answers for the virtual address */
+	mtime armed;	   /* world time of the queued wake; 0: none */
+	mtime hello_at, probe_at, lease_at; /* host time, last done */
+	mtime fed_kill_at;
+	mtime keeper_silent_at; /* host time: when the silence of the keeper is believed */
+	mtime orphan_until;	/* host time: it gives up waiting */
+	mtime last_arrival;	/* what the keeper says arrives in order */
+	uint64_t orders, address_order;
+	bool address_adding;	/* the newest order, while address_order is not 0 */
+	uint64_t quiesce_owed;	/* orphan: answered by ourselves */
+	bool told_ready, wants_gone;
+	/* what the keeper told at birth */
+	struct run found[WORLD_PROGRAMS_MAX];
+	bool has_baton;
+	struct service_baton baton;
+	/* service events that come up while the service's machine is at work */
+	bool in_service;
+	unsigned n_pending;
+	struct service_event pending[16];
+	struct backlog backlog;
+};
+
+struct host {
+	uint8_t row;
+	bool up;
+	mtime offset; /* local = offset + world time x (1 + rate) */
+	int rate_ppm;
+	struct keeper keeper;
+	struct run runs[WORLD_PROGRAMS_MAX]; /* the kernel's: the guard ends them with the keeper */
+	uint32_t last_run;
+	struct engine engine;
+	/* net and kernel */
+	bool net_alive;
+	mtime net_free_at; /* a hang of RTNL ends */
+	uint32_t net_life;
+	mtime vip_until;   /* world time; 0: not on the interface */
+	bool vip_watched;
+	/* scribe and disk */
+	bool scribe_alive;
+	uint32_t scribe_life;
+	mtime disk_free_at, disk_ok_at; /* a hang ends; a full disk ends */
+	mtime scribe_last;
+	struct service_persist disk;
+	/* the program on this host */
+	mtime sane_at; /* crash-loops until then */
+	bool stay_down;	 /* supd is not started again until its fault ends */
+	/* for the oracle */
+	unsigned broken;      /* lasting faults that touch it */
+	mtime well_since;
+	uint64_t last_term;   /* a program was started under here; its restarts are no new start */
+	uint64_t told_term;   /* highest term it was told of since supd started */
+};
+
+struct world {
+	struct scenario scenario;
+	mtime now;
+	struct rng rng;
+	struct queue queue;
+	struct host hosts[WORLD_NODES_MAX];
+	mtime engine_timeout, active_down;
+	/* network: a path is open while 0 */
+	uint8_t cut[WORLD_PATHS][WORLD_NODES_MAX][WORLD_NODES_MAX];
+	uint8_t tx_dead[WORLD_NODES_MAX], rx_dead[WORLD_NODES_MAX]; /* the whole interface */
+	uint8_t no_carrier[WORLD_NODES_MAX];
+	uint8_t gateway_cut[WORLD_NODES_MAX], gateway_down, stranger;
+	unsigned loss_permille;
+	mtime slow;
+	/* oracle */
+	unsigned net_broken;
+	mtime net_well_since;
+	int last_place;	 /* host where it lived last; -1 */
+	uint64_t top_term; /* highest term a program was started under */
+	unsigned moves, starts, faults_done;
+	mtime none_since; /* nobody lives; 0: somebody does */
+	mtime worst_outage;
+	/* result and story */
+	char violation[256]; /* empty: none so far */
+	bool tell, print;
+	struct story *story;
+};
+
+/* ---- world.c -------------------------------------------------------------------------------------------- */
+
+void world_run(struct world *w); /* until the end, or the first violation */
+/* Queue an event `in` from now; the caller fills it before the next one is queued. */
+struct event *world_post(struct world *w, mtime in, enum event_type type, uint8_t host);
+/* The same event once more, later. */
+void world_repost(struct world *w, mtime in, const struct event *e);
+mtime host_now(const struct world *w, const struct host *h);
+mtime host_local(const struct host *h, mtime world_time);
+mtime host_world(const struct host *h, mtime local_time); /* first world time at which it is reached */
+mtime world_noise(struct world *w, mtime lo, mtime hi);
+void backlog_add(struct backlog *b, const struct event *e);
+void world_fini(struct world *w);
+
+/* ---- scenario.c -------------------------------------------------------------------------------------------- */
+
+void fault_begin(struct world *w, const struct fault *f);
+void fault_end(struct world *w, const struct fault *f);
+
+/* ---- host.c ----------------------------------------------------------------------------------------------- */
+
+void host_boot(struct world *w, struct host *h);
+void host_crash(struct world *w, struct host *h);
+void host_supd_start(struct world *w, struct host *h);
+void host_supd_gone(struct world *w, struct host *h); /* the last process ended */
+bool host_has_vip(const struct world *w, const struct host *h);
+void host_vip_remove(struct world *w, struct host *h, bool tell);
+void host_net_kill(struct world *w, struct host *h);
+void host_net_order(struct world *w, struct host *h, bool adding, bool refresh, uint64_t order,
+		    mtime valid_until);
+void host_scribe_kill(struct world *w, struct host *h);
+void host_save(struct world *w, struct host *h, uint64_t seq, const struct service_persist *p);
+void host_load(struct world *w, struct host *h);
+void host_event(struct world *w, const struct event *e);
+
+/* ---- keeper.c ----------------------------------------------------------------------------------------------- */
+
+void keeper_start(struct world *w, struct host *h);
+void keeper_die(struct world *w, struct host *h); /* and with it guard and programs */
+void keeper_stall(struct world *w, struct host *h, mtime length);
+void keeper_engine_died(struct world *w, struct host *h);
+/* One order of the engine, on its way. */
+struct order *keeper_post(struct world *w, struct host *h, enum order_type type);
+void keeper_engine_silent(struct world *w, struct host *h); /* it was stopped: watch it */
+void keeper_event(struct world *w, const struct event *e);
+void keeper_kill_all(struct world *w, struct host *h, bool by_deadline);
+/* A program's own death; only_main: what it started lives on. */
+void keeper_program_dies(struct world *w, struct host *h, unsigned program, bool only_main);
+bool keeper_populated(const struct host *h);
+bool host_lives(const struct host *h); /* any process of any program: the ground truth */
+
+/* ---- engine.c ------------------------------------------------------------------------------------------------- */
+
+void engine_start(struct world *w, struct host *h);
+void engine_die(struct world *w, struct host *h);
+void engine_stall(struct world *w, struct host *h, mtime length);
+void engine_arm(struct world *w, struct host *h); /* its next wake-up */
+/* Something to read, `in` from now. */
+struct input *engine_post(struct world *w, struct host *h, mtime in, enum input_type type);
+void engine_event(struct world *w, const struct event *e);
+
+/* ---- glue.c ------------------------------------------------------------------------------------------------- */
+
+void glue_init(struct world *w, struct host *h);
+void glue_service(struct world *w, struct host *h, const struct service_event *ev);
+void glue_program(struct world *w, struct host *h, unsigned program, const struct program_event *ev);
+/* After every input: give programs their next orders, tell the service what changed, feed. */
+void glue_settle(struct world *w, struct host *h);
+void glue_resume(struct world *w, struct host *h);
+void glue_hello(struct world *w, struct host *h, bool only, unsigned peer);
+void glue_refresh_lease(struct world *w, struct host *h);
+void glue_resend_address(struct world *w, struct host *h);
+
+/* ---- network.c -------------------------------------------------------------------------------------------------- */
+
+void network_letter(struct world *w, const struct host *from, unsigned to, const struct letter *l);
+void network_advert(struct world *w, const struct host *from, uint8_t priority);
+/* Ask every target: each answer is an input to `from`. */
+void network_probe_targets(struct world *w, struct host *from);
+void network_probe_address(struct world *w, struct host *from);
+
+/* ---- oracle.c ----------------------------------------------------------------------------------------------------- */
+
+void oracle_exec(struct world *w, struct host *h, const struct run *r);
+void oracle_dead(struct world *w, struct host *h);
+void oracle_step(struct world *w, struct host *h); /* after each step of its machines */
+void oracle_told(struct host *h, const struct letter *l);
+void oracle_calm(struct world *w);
+void oracle_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- story.c ------------------------------------------------------------------------------------------------------- */
+
+struct story *story_new(void);
+void story_free(struct story *s);
+void story_line(struct world *w, const struct host *h, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The newest lines kept. */
+void story_print(const struct story *s, unsigned lines);
+char story_name(unsigned row);
+
+#define STORY(w, h, ...)                                                                           \
+	do {                                                                                       \
+		if ((w)->tell)                                                                     \
+			story_line(w, h, __VA_ARGS__);                                             \
+	} while (0)
+
+#endif
