@@ -2,6 +2,8 @@
 #ifndef SUPD_KEEPER_KEEPER_H
 #define SUPD_KEEPER_KEEPER_H
 
+#include "supd/keeper/title.h"
+
 struct model;
 
 /*
@@ -17,7 +19,12 @@ struct model;
  */
 struct keeper_args {
 	const struct model *m;
-	int ready_fd; /* closed when the engine is up (the waiting parent of a daemon); -1: none */
+	/*
+	 * Gets one byte, 0, and is closed when the engine is up (the waiting parent of a daemon, for
+	 * whom also stdout and stderr are then left); -1: none.
+	 */
+	int ready_fd;
+	struct title title; /* the memory of the command line; all zero: none */
 };
 
 /* Returns the exit status of supd. */

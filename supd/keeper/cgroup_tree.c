@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+#include "supd/keeper/cgroup_tree.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/fd.h"
+#include "common/log.h"
+#include "supd/keeper/rundir.h"
+#include "supd/keeper/state.h"
+
+#define LEFTOVER_STEP	 MTIME_MS(5)
+#define LEFTOVER_COMPLAIN MTIME_SEC(5)
+
+/* ---- what an earlier supd left ---------------------------------------------------------------- */
+
+struct leftovers {
+	const char *spare; /* our own leaf */
+	bool found;
+};
+
+static int kill_leftover(int parent_fd, const char *name, void *arg)
+{
+	struct leftovers *l = arg;
+	int dir_fd, kill_fd;
+
+	if (l->spare && strcmp(name, l->spare) == 0)
+		return 0;
+	dir_fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (dir_fd < 0)
+		return 0;
+	l->found = true;
+	kill_fd = openat(dir_fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+	cgroup_kill(dir_fd, kill_fd);
+	fd_close(&kill_fd);
+	close(dir_fd);
+	cgroup_remove(parent_fd, name);
+	return 0;
+}
+
+/* Kill again at each step: what is found may have been made by what was not dead yet. */
+static void clear(int dir_fd, const char *spare)
+{
+	const struct timespec step = { .tv_nsec = LEFTOVER_STEP };
+	mtime complain = mtime_now() + LEFTOVER_COMPLAIN;
+
+	for (;;) {
+		struct leftovers l = { .spare = spare };
+
+		cgroup_each(dir_fd, kill_leftover, &l);
+		if (!l.found)
+			return;
+		if (mtime_now() >= complain) {
+			log_error("processes of an earlier supd are killed and not gone yet; "
+				  "nothing starts before, waiting");
+			complain = mtime_now() + LEFTOVER_COMPLAIN;
+		}
+		nanosleep(&step, NULL);
+	}
+}
+
+/* The last supd may have lived elsewhere: from a shell then, under a unit now. */
+static void clear_recorded(struct keeper *k, const char *own)
+{
+	char path[CGROUP_PATH_MAX], full[CGROUP_PATH_MAX * 2];
+	int fd;
+
+	if (rundir_recorded_cgroup(k->m, path, sizeof(path)) < 0 || strcmp(path, own) == 0)
+		return;
+	snprintf(full, sizeof(full), "%s%s", k->place.mount, path);
+	fd = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return;
+	clear(fd, NULL);
+	close(fd);
+	rmdir(full);
+}
+
+/* ---- ours --------------------------------------------------------------------------------------- */
+
+static int open_base(struct keeper *k)
+{
+	char path[CGROUP_PATH_MAX * 2];
+	int r = cgroup_find(k->tree_name, &k->place);
+
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "%s%s", k->place.mount, k->place.base);
+	k->base_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (k->base_fd < 0)
+		return -errno;
+	r = cgroup_make(k->base_fd, k->tree_name, &k->tree_fd);
+	/* Mounted read-only, as in many containers: as good as none. */
+	return r == -EROFS || r == -EACCES ? -ENOENT : r;
+}
+
+static int join_self(struct keeper *k)
+{
+	unsigned n = 1;
+	int r = cgroup_leaf_make(k->tree_fd, "self", &n, &k->self_leaf);
+
+	return r < 0 ? r : cgroup_join(k->self_leaf.dir_fd);
+}
+
+static int make_programs(struct keeper *k, const char *tree_path)
+{
+	struct cgroup_leaf l;
+	unsigned n = 1;
+	int r = cgroup_leaf_make(k->tree_fd, "programs", &n, &l);
+
+	if (r < 0)
+		return r;
+	k->programs_fd = l.dir_fd;
+	k->programs_kill_fd = l.kill_fd;
+	k->programs_events_fd = l.events_fd;
+	snprintf(k->programs_name, sizeof(k->programs_name), "%s", l.name);
+	if ((size_t)snprintf(k->programs_path, sizeof(k->programs_path), "%s/%s", tree_path,
+			     l.name) >= sizeof(k->programs_path))
+		return -ENAMETOOLONG;
+	r = cgroup_make(k->programs_fd, "node.programs", &k->node_fd);
+	for (uint32_t i = 0; r == 0 && i < k->m->n_services; i++) {
+		struct service *s = &k->services[i];
+
+		r = cgroup_make(k->programs_fd, model_service_name(k->m, i), &s->dir_fd);
+		if (r == 0)
+			s->kill_fd = openat(s->dir_fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+	}
+	return r;
+}
+
+static int open_tree(struct keeper *k)
+{
+	char path[CGROUP_PATH_MAX];
+	int r = open_base(k);
+
+	if (r < 0)
+		return r;
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", k->place.base, k->tree_name) >=
+	    sizeof(path))
+		return -ENAMETOOLONG;
+	r = join_self(k);
+	if (r < 0)
+		return r;
+	/* Before the record is overwritten: a supd that dies here leaves the old one to the next. */
+	clear_recorded(k, path);
+	clear(k->tree_fd, k->self_leaf.name);
+	r = rundir_record_cgroup(k->m, path);
+	if (r == 0)
+		r = make_programs(k, path);
+	k->has_cgroup = r == 0;
+	k->has_cgroup_kill = k->has_cgroup && k->self_leaf.kill_fd >= 0;
+	return r;
+}
+
+int cgroup_tree_open(struct keeper *k)
+{
+	int r;
+
+	rundir_tree_name(k->m, k->tree_name, sizeof(k->tree_name));
+	r = open_tree(k);
+	if (r == -ENOENT) {
+		log_warn("no cgroup v2 that can be written: process groups only, what a program "
+			 "moves into a session of its own is killed only with its service's "
+			 "PID namespace, and left-overs of a killed supd are not found, going on");
+		fd_close(&k->base_fd);
+		return 0;
+	}
+	if (r < 0)
+		log_error("cannot make the cgroups below %s%s: %s", k->place.mount, k->place.base,
+			  strerror(-r));
+	else if (!k->has_cgroup_kill)
+		log_warn("no cgroup.kill (before Linux 5.14): trees are killed process by process");
+	return r;
+}
+
+void cgroup_tree_close(struct keeper *k)
+{
+	if (k->tree_fd < 0)
+		return;
+	cgroup_join(k->base_fd);
+	cgroup_leaf_drop(&k->self_leaf);
+	fd_close(&k->programs_kill_fd);
+	fd_close(&k->programs_events_fd);
+	fd_close(&k->programs_fd);
+	fd_close(&k->node_fd);
+	fd_close(&k->tree_fd);
+	cgroup_remove(k->base_fd, k->tree_name);
+	fd_close(&k->base_fd);
+}

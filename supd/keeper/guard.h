@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SUPD_KEEPER_GUARD_H
+#define SUPD_KEEPER_GUARD_H
+
+#include <stdbool.h>
+
+struct guard;
+struct keeper;
+struct service;
+
+/*
+ * The guard: init of a service's PID and mount namespace.  Made in advance, again after each end.
+ */
+
+/* Make one unless there is one, or a wait for the next try is on. */
+void guard_want(struct keeper *k, struct service *s);
+
+/* The guard to clone into; NULL: not ready (yet). */
+struct guard *guard_ready(const struct service *s);
+
+/*
+ * Whether a guard is on its way out: nothing can be cloned into its namespace any more (ENOMEM,
+ * which may also mean what it says), but its pidfd waits until every member is reaped.
+ */
+bool guard_is_dying(const struct guard *g);
+
+/* Kill the present one (everything in its namespace dies with it). */
+void guard_retire(struct keeper *k, struct service *s);
+
+#endif

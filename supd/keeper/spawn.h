@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SUPD_KEEPER_SPAWN_H
+#define SUPD_KEEPER_SPAWN_H
+
+#include "supd/ipc/msg.h"
+
+struct guard;
+struct keeper;
+struct program;
+
+/*
+ * Clone a program's child into its `next` leaf and, where there is a guard, its PID namespace.
+ * Fills pid, pidfd, exec_fd and block of p->run.  0, or -errno and the stage.  -ENOMEM at stage
+ * clone with a guard: that guard is dead.
+ */
+int spawn_program(struct keeper *k, struct program *p, const struct ipc_start *s,
+		  const struct guard *g, enum ipc_stage *ret_stage);
+
+/* After exec: give the program the oom_score_adj that supd was started with. */
+void spawn_restore_oom(const struct keeper *k, pid_t pid);
+
+/* The stack and arguments of a child that has exec'd or died. */
+void spawn_free_block(struct program *p);
+
+/* Go back to the own PID namespace, where that failed before: 0 or -errno. */
+int spawn_own_namespace(struct keeper *k);
+
+#endif

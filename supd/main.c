@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/fd.h"
+#include "common/log.h"
+#include "supd/config/loader.h"
+#include "supd/config/model.h"
+#include "supd/keeper/keeper.h"
+#include "supd/keeper/notify.h"
+#include "supd/keeper/title.h"
+
+/*
+ * The command line, and the way into the background; then the keeper (keeper/keeper.h) is this
+ * process.  The configuration is read before the fork, so that whoever typed the command sees what
+ * is wrong with it.
+ */
+
+enum exit_status { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_PERMISSION = 5,
+		   EXIT_CONFIG = 6 };
+
+struct options {
+	struct loader_options load;
+	bool foreground, check;
+};
+
+static const char usage_text[] =
+	"usage: supd [-c FILE] [-n] [--node NAME] [--prefix DIR] [--check-config] [--version]\n"
+	"  -c, --config FILE   the configuration (" SUPD_DEFAULT_CONFIG ")\n"
+	"  -n, --foreground    stay in the foreground\n"
+	"      --node NAME     this node's name in the file; else found by its address\n"
+	"      --prefix DIR    put before run_dir, state_dir and log_dir\n"
+	"      --check-config  print problems (stderr) and the budget (stdout), and end\n"
+	"      --version       print the version, and end\n"
+	"  -h, --help          print this, and end\n";
+
+/* ---- the command line ------------------------------------------------------------------------ */
+
+enum { OPT_NODE = 256, OPT_PREFIX, OPT_CHECK, OPT_VERSION };
+
+static const struct option long_options[] = {
+	{ "config", required_argument, NULL, 'c' },
+	{ "foreground", no_argument, NULL, 'n' },
+	{ "node", required_argument, NULL, OPT_NODE },
+	{ "prefix", required_argument, NULL, OPT_PREFIX },
+	{ "check-config", no_argument, NULL, OPT_CHECK },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+__attribute__((noreturn)) static void usage_error(void)
+{
+	fputs(usage_text, stderr);
+	exit(EXIT_USAGE);
+}
+
+/* The title overwrites argv: what is kept is a copy. */
+static const char *keep(const char *arg)
+{
+	char *copy = strdup(arg);
+
+	if (!copy)
+		die("out of memory");
+	return copy;
+}
+
+static void take_option(struct options *o, int c)
+{
+	switch (c) {
+	case 'c':
+		o->load.path = keep(optarg);
+		break;
+	case 'n':
+		o->foreground = true;
+		break;
+	case OPT_NODE:
+		o->load.node = keep(optarg);
+		break;
+	case OPT_PREFIX:
+		o->load.prefix = keep(optarg);
+		break;
+	case OPT_CHECK:
+		o->check = true;
+		break;
+	case OPT_VERSION:
+		puts("supd " SUPD_VERSION);
+		exit(EXIT_OK);
+	case 'h':
+		fputs(usage_text, stdout);
+		exit(EXIT_OK);
+	default:
+		usage_error();
+	}
+}
+
+static void parse_options(int argc, char **argv, struct options *ret)
+{
+	int c;
+
+	*ret = (struct options){ .load = { .path = SUPD_DEFAULT_CONFIG, .read_key = true } };
+	while ((c = getopt_long(argc, argv, "c:nh", long_options, NULL)) != -1)
+		take_option(ret, c);
+	if (optind < argc) {
+		fprintf(stderr, "supd: unexpected argument \"%s\"\n", argv[optind]);
+		usage_error();
+	}
+}
+
+/* ---- --check-config ---------------------------------------------------------------------------- */
+
+static int check_config(struct options *o)
+{
+	struct model *m = NULL;
+	int r;
+
+	/* The key is root's: anybody else may check all but that. */
+	o->load.read_key = geteuid() == 0;
+	r = loader_load(&o->load, stderr, &m);
+	if (r < 0) {
+		if (r != -EINVAL)
+			fprintf(stderr, "supd: cannot read %s: %s\n", o->load.path, strerror(-r));
+		return EXIT_CONFIG;
+	}
+	loader_print_budget(m, stdout);
+	free(m);
+	return EXIT_OK;
+}
+
+/* ---- the background ------------------------------------------------------------------------------ */
+
+/* What the daemon says on the pipe: its exit status, or 0 when it is up. */
+static int await_daemon(int fd)
+{
+	unsigned char status;
+	ssize_t n;
+
+	do
+		n = read(fd, &status, 1);
+	while (n < 0 && errno == EINTR);
+	if (n == 1)
+		return status;
+	fprintf(stderr, "supd: died while it was starting\n");
+	return EXIT_FAILED;
+}
+
+/*
+ * The SysV way: two forks, a session of its own, no terminal to come back to.  stdout and stderr
+ * stay those of the caller until supd is up.  Returns in the daemon only.
+ */
+static int daemonise(void)
+{
+	int ready[2], null, r = fd_pipe(ready, 0);
+	pid_t pid;
+
+	if (r < 0)
+		die("cannot make a pipe: %s", strerror(-r));
+	pid = fork();
+	if (pid < 0)
+		die("cannot fork: %s", strerror(errno));
+	if (pid > 0) {
+		close(ready[1]);
+		exit(await_daemon(ready[0]));
+	}
+	close(ready[0]);
+	setsid();
+	pid = fork();
+	if (pid < 0)
+		die("cannot fork: %s", strerror(errno));
+	if (pid > 0)
+		_exit(0);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null >= 0)
+		dup2(null, STDIN_FILENO);
+	fd_close(&null);
+	return ready[1];
+}
+
+static void tell_parent(int *ready_fd, int status)
+{
+	unsigned char byte = (unsigned char)status;
+
+	if (*ready_fd < 0)
+		return;
+	(void)!write(*ready_fd, &byte, 1);
+	fd_close(ready_fd);
+}
+
+/* ---- start ---------------------------------------------------------------------------------------- */
+
+static const struct model *load(const struct options *o)
+{
+	const struct model *m = NULL;
+	int r = loader_load_isolated(&o->load, &m);
+
+	if (r == 0)
+		return m;
+	if (r != -EINVAL)
+		fprintf(stderr, "supd: cannot read %s: %s\n", o->load.path, strerror(-r));
+	exit(EXIT_CONFIG);
+}
+
+/*
+ * At boot the node's address may come later than supd does.  That must not hold up the boot: who
+ * waits for us is told that we are there.  What supd is told ends it, as long as nothing runs.
+ */
+static const struct model *await_self(const struct model *m, int *ready_fd)
+{
+	const struct timespec second = { .tv_sec = 1 };
+	struct model *copy;
+	int self = loader_find_self(m);
+
+	if (self == MODEL_NONE) {
+		log_warn("no address of a [node:*] section is on this machine yet, waiting for one");
+		notify_systemd("READY=1\nSTATUS=waiting for the address of a node");
+		tell_parent(ready_fd, 0);
+	}
+	while (self == MODEL_NONE) {
+		nanosleep(&second, NULL);
+		self = loader_find_self(m);
+	}
+	copy = malloc(m->size);
+	if (!copy)
+		die("out of memory");
+	memcpy(copy, m, m->size);
+	copy->self = self;
+	return copy;
+}
+
+/* 0, 1 and 2 are open in every process of supd, so that no other descriptor gets their number. */
+static void tidy_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd < 3);
+	if (fd >= 0)
+		close(fd);
+	fd_close_all_but(NULL, 0);
+}
+
+int main(int argc, char **argv)
+{
+	struct keeper_args args = { .ready_fd = -1 };
+	struct options o;
+	int status;
+
+	tidy_descriptors();
+	parse_options(argc, argv, &o);
+	if (o.check)
+		return check_config(&o);
+	if (geteuid() != 0) {
+		fprintf(stderr, "supd: must be started by root\n");
+		return EXIT_PERMISSION;
+	}
+	args.m = load(&o);
+	title_init(&args.title, argc, argv);
+	umask(022);
+	if (!o.foreground)
+		args.ready_fd = daemonise();
+	if (chdir("/") < 0)
+		die("cannot chdir to /: %s", strerror(errno));
+	if (args.m->self == MODEL_NONE)
+		args.m = await_self(args.m, &args.ready_fd);
+	status = keeper_run(&args);
+	if (status != EXIT_OK)
+		tell_parent(&args.ready_fd, status);
+	return status;
+}
