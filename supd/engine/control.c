@@ -20,11 +20,10 @@
  *
  * A client that leaves half a request lying, or does not read its answer, is dropped.
  */
-#define HALF_REQUEST_TIMEOUT 5.0
-#define STALLED_TIMEOUT	     5.0
-#define ACCEPT_PAUSE	     0.5
-#define ACCEPT_BURST	     16
-#define GROUPS_MAX	     65536
+#define CLIENT_TIMEOUT 5.0 /* for the rest of a request, and for each piece of an answer */
+#define ACCEPT_PAUSE   0.5
+#define ACCEPT_BURST   16
+#define GROUPS_MAX     65536
 
 enum client_timer { TIMER_NONE, TIMER_NEXT, TIMER_HALF, TIMER_STALLED };
 
@@ -162,13 +161,13 @@ static bool client_watch(struct control_client *cl)
 		ev_io_stop(loop, &cl->reader);
 
 	if (sending)
-		client_arm(cl, TIMER_STALLED, STALLED_TIMEOUT);
+		client_arm(cl, TIMER_STALLED, cl->control->client_timeout);
 	else if (idle && control_buffer_line(&cl->in, &len) != NULL)
 		client_arm(cl, TIMER_NEXT, 0.);
 	else if (idle && cl->eof)
 		return false;
 	else if (idle && cl->in.len > 0)
-		client_arm(cl, TIMER_HALF, HALF_REQUEST_TIMEOUT);
+		client_arm(cl, TIMER_HALF, cl->control->client_timeout);
 	else
 		client_arm(cl, TIMER_NONE, 0.);
 	return true;
@@ -375,6 +374,7 @@ int control_open(struct engine *e, int listen_fd)
 	}
 	c->engine = e;
 	c->fd = listen_fd;
+	c->client_timeout = CLIENT_TIMEOUT;
 	control_requests_init(c);
 	ev_io_init(&c->acceptor, on_connection, listen_fd, EV_READ);
 	ev_timer_init(&c->accept_again, on_accept_again, 0., 0.);

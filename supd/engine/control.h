@@ -102,6 +102,7 @@ struct control {
 	struct ev_io acceptor;
 	struct ev_timer accept_again; /* out of descriptors */
 	unsigned n_clients;
+	double client_timeout; /* s */
 	struct control_client *clients; /* list */
 
 	struct ev_timer poller; /* while requests wait: conditions that come by time alone */
