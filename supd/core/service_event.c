@@ -312,6 +312,9 @@ static void ev_command(struct svc_step *x, const struct service_event *ev)
 		break;
 	case SERVICE_CMD_TAKE:
 		s->forced = s->state == SERVICE_STATE_BACKUP || s->state == SERVICE_STATE_WAITING;
+		/* A person vouches that we are not the ones cut off, until a target answers again. */
+		if (s->forced)
+			s->target_answered = s->isolated = false;
 		break;
 	case SERVICE_CMD_RESET:
 		if (s->persist.latched || s->persist.barred) {

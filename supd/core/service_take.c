@@ -258,8 +258,8 @@ static void start_programs(struct svc_step *x)
 {
 	struct service_fsm *s = x->s;
 
-	/* The last look before the order: fit, in contact, and time enough to live. */
-	if (!service_fit(s, x->now, NULL) && !s->forced) {
+	/* The last look before the order: fit, and the keeper still takes orders of this term. */
+	if ((!service_fit(s, x->now, NULL) && !s->forced) || s->quiesced >= s->term) {
 		svc_abandon(x, 0);
 		return;
 	}
