@@ -112,7 +112,7 @@ static void read_net(struct silence *s)
 	struct ipc_address_result r;
 	int fds[CHANNEL_FDS_MAX];
 	size_t n_fds;
-	ssize_t len;
+	ssize_t len = -EAGAIN;
 
 	channel_flush(c);
 	while (c->fd >= 0) {
