@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: MIT */
+#include "supd/engine/engine.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/fd.h"
+#include "common/log.h"
+#include "supd/core/arp.h"
+
+/*
+ * probe.c and announce.c with a socket pair for the wire: what is sent is read at the other end,
+ * and what is written there is received.  Events are caught where the engine would queue them.
+ */
+
+#define OWN	"10.9.0.1"
+#define NODE_B	"10.9.0.2"
+#define NODE_C	"10.9.0.3"
+#define VIP	"10.9.0.100"
+#define GATEWAY "10.9.0.254"
+#define LISTED	"10.9.0.253"
+
+static const uint8_t own_mac[6] = {2, 0, 0, 0, 0, 1}, b_mac[6] = {2, 0, 0, 0, 0, 2},
+		     gateway_mac[6] = {2, 0, 0, 0, 0, 0xfe}, stranger_mac[6] = {2, 0, 0, 0, 0, 9};
+
+static struct {
+	struct model m;
+	struct model_node nodes[3];
+	struct model_service service;
+	char strings[16];
+} block;
+
+struct world {
+	struct engine e;
+	struct engine_service svc;
+	int wire;
+	struct service_event caught[32];
+	unsigned n_caught;
+};
+
+static struct world *w; /* of the test that runs, for the stub below */
+
+void engine_service_event(struct engine *e, uint32_t row, const struct service_event *ev)
+{
+	assert_ptr_equal(e, &w->e);
+	assert_int_equal(row, 0);
+	assert_true(w->n_caught < 32);
+	w->caught[w->n_caught++] = *ev;
+}
+
+static void make_model(enum model_isolation isolation)
+{
+	static const char *const addresses[] = {OWN, NODE_B, NODE_C};
+	struct model_service *s = &block.service;
+
+	memset(&block, 0, sizeof(block));
+	block.m.n_nodes = 3;
+	block.m.n_services = 1;
+	block.m.nodes_off = (uint32_t)((char *)block.nodes - (char *)&block);
+	block.m.services_off = (uint32_t)((char *)s - (char *)&block);
+	for (int i = 0; i < 3; i++) {
+		block.nodes[i].address.s_addr = inet_addr(addresses[i]);
+		block.nodes[i].priority = 100;
+	}
+	memcpy(block.strings, "svc", 4);
+	s->name.off = (uint32_t)(block.strings - (char *)&block);
+	s->isolation = isolation;
+	s->n_targets = 2;
+	s->targets[0].s_addr = inet_addr(LISTED);
+	s->targets[1].s_addr = inet_addr(NODE_C);
+	s->n_vips = 1;
+	s->vips[0].s_addr = inet_addr(VIP);
+	s->advert_int = MTIME_SEC(1);
+	s->garp_count = 3;
+}
+
+static void start(void **state, enum model_isolation isolation)
+{
+	struct service_config config = {
+		.n_nodes = 3, .advert_int = MTIME_SEC(1), .vip_lease = MTIME_SEC(3), .n_vips = 1};
+	int fds[2];
+
+	make_model(isolation);
+	w = calloc(1, sizeof(*w));
+	assert_non_null(w);
+	for (int i = 0; i < 3; i++)
+		config.nodes[i] = (struct service_node){.priority = 100, .peer_link = true};
+	w->e.loop = ev_loop_new(EVFLAG_NOENV);
+	w->e.m = &block.m;
+	w->e.services = &w->svc;
+	service_init(&w->svc.fsm, &config, mtime_now());
+	memcpy(w->svc.mac, own_mac, 6);
+	memcpy(w->svc.node_mac[1], b_mac, 6);
+	probe_init(&w->e);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fds), 0);
+	w->wire = fds[1];
+	probe_open(&w->e, 0, fds[0]);
+	*state = w;
+}
+
+static int setup_auto(void **state)
+{
+	start(state, MODEL_ISOLATION_AUTO);
+	return 0;
+}
+
+static int setup_list(void **state)
+{
+	start(state, MODEL_ISOLATION_LIST);
+	return 0;
+}
+
+static int setup_off(void **state)
+{
+	start(state, MODEL_ISOLATION_OFF);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	probe_open(&w->e, 0, -1);
+	ev_timer_stop(w->e.loop, &w->svc.probe_timer);
+	ev_timer_stop(w->e.loop, &w->svc.garp_timer);
+	ev_loop_destroy(w->e.loop);
+	close(w->wire);
+	free(w);
+	return 0;
+}
+
+/* The next frame that was sent; false: none. */
+static bool sent(struct arp_frame *ret)
+{
+	uint8_t buf[128];
+	const ssize_t len = recv(w->wire, buf, sizeof(buf), MSG_DONTWAIT);
+
+	if (len < 0)
+		return false;
+	assert_int_equal(arp_parse(buf, (size_t)len, ret), 0);
+	return true;
+}
+
+static unsigned count_sent(uint32_t tpa)
+{
+	struct arp_frame f;
+	unsigned n = 0;
+
+	while (sent(&f))
+		n += f.tpa == tpa;
+	return n;
+}
+
+static void arrive(uint16_t op, const uint8_t sha[6], const char *spa, const uint8_t tha[6],
+		   const char *tpa)
+{
+	struct arp_frame f = {.op = op, .spa = inet_addr(spa), .tpa = inet_addr(tpa)};
+	uint8_t buf[ARP_FRAME_LEN];
+
+	memcpy(f.sha, sha, 6);
+	memcpy(f.eth_src, sha, 6);
+	memcpy(f.tha, tha, 6);
+	memcpy(f.eth_dst, tha, 6);
+	assert_int_equal(send(w->wire, buf, arp_build(&f, buf, sizeof(buf)), 0), ARP_FRAME_LEN);
+	probe_drain(&w->e, 0);
+}
+
+static void answer(const uint8_t mac[6], const char *address)
+{
+	arrive(ARP_OP_REPLY, mac, address, own_mac, OWN);
+}
+
+/* As if the last round had been so long ago. */
+static void probe_again(mtime ago)
+{
+	struct engine_service *s = &w->svc;
+
+	s->probed_at -= ago;
+	for (unsigned i = 0; i < s->n_targets; i++)
+		for (unsigned k = 0; k < 8; k++)
+			if (s->targets[i].sent[k] != 0)
+				s->targets[i].sent[k] -= ago;
+	probe_update(&w->e, 0);
+}
+
+static struct in_addr in(const char *address)
+{
+	return (struct in_addr){inet_addr(address)};
+}
+
+/* ---- isolation ------------------------------------------------------------------------------------ */
+
+static void the_gateway_and_the_other_nodes_are_asked_in_our_name(void **state)
+{
+	static const char *const want[] = {GATEWAY, NODE_B, NODE_C};
+	struct arp_frame f;
+
+	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	probe_update(&w->e, 0);
+	for (int i = 0; i < 3; i++) {
+		assert_true(sent(&f));
+		assert_int_equal(f.op, ARP_OP_REQUEST);
+		assert_int_equal(f.spa, inet_addr(OWN));
+		assert_int_equal(f.tpa, inet_addr(want[i]));
+		assert_memory_equal(f.sha, own_mac, 6);
+	}
+	assert_false(sent(&f));
+	probe_update(&w->e, 0); /* not due yet */
+	assert_false(sent(&f));
+	assert_true(ev_is_active(&w->svc.probe_timer));
+}
+
+static void an_answer_tells_when_its_request_was_sent_and_whether_it_is_a_node(void **state)
+{
+	mtime before, after;
+
+	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	before = mtime_now();
+	probe_update(&w->e, 0);
+	after = mtime_now();
+	answer(gateway_mac, GATEWAY);
+	answer(b_mac, NODE_B);
+	assert_int_equal(w->n_caught, 2);
+	assert_int_equal(w->caught[0].type, SERVICE_EV_PROBE_ANSWER);
+	assert_true(w->caught[0].sent_at >= before && w->caught[0].sent_at <= after);
+	assert_false(w->caught[0].is_node);
+	assert_true(w->caught[1].is_node);
+}
+
+struct stray {
+	const char *why;
+	uint16_t op;
+	const uint8_t *sha;
+	const char *spa;
+	const uint8_t *tha;
+	const char *tpa;
+};
+
+static const struct stray strays[] = {
+	{"an answer to another host", ARP_OP_REPLY, gateway_mac, GATEWAY, stranger_mac, OWN},
+	{"an answer for another address", ARP_OP_REPLY, gateway_mac, GATEWAY, own_mac, NODE_B},
+	{"a question is no answer", ARP_OP_REQUEST, gateway_mac, GATEWAY, own_mac, OWN},
+	{"an echo of ourselves", ARP_OP_REPLY, own_mac, GATEWAY, own_mac, OWN},
+	{"no target", ARP_OP_REPLY, stranger_mac, "10.9.0.77", own_mac, OWN},
+};
+
+static void what_answers_nothing_proves_nothing(void **state)
+{
+	uint8_t junk[60] = {0};
+
+	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	probe_update(&w->e, 0);
+	for (size_t i = 0; i < sizeof(strays) / sizeof(strays[0]); i++) {
+		const struct stray *s = &strays[i];
+
+		print_message("%s\n", s->why);
+		arrive(s->op, s->sha, s->spa, s->tha, s->tpa);
+		assert_int_equal(w->n_caught, 0);
+	}
+	assert_int_equal(send(w->wire, junk, sizeof(junk), 0), sizeof(junk));
+	probe_drain(&w->e, 0);
+	assert_int_equal(w->n_caught, 0);
+	answer(gateway_mac, GATEWAY);
+	answer(gateway_mac, GATEWAY); /* a second answer to the same request */
+	assert_int_equal(w->n_caught, 1);
+}
+
+static void an_answer_belongs_to_the_oldest_open_request(void **state)
+{
+	mtime first;
+
+	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	probe_update(&w->e, 0);
+	probe_again(MTIME_SEC(1)); /* no answer meanwhile */
+	first = w->svc.targets[0].sent[0];
+	assert_true(first != 0 && w->svc.targets[0].sent[1] > first);
+	answer(gateway_mac, GATEWAY);
+	assert_int_equal(w->caught[0].sent_at, first);
+	/* It closed both: the next one is not taken for old as well. */
+	probe_again(MTIME_SEC(1));
+	answer(gateway_mac, GATEWAY);
+	assert_int_equal(w->n_caught, 2);
+	assert_int_equal(w->caught[1].sent_at, w->svc.probed_at);
+}
+
+static void a_request_without_an_answer_is_given_up(void **state)
+{
+	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	probe_update(&w->e, 0);
+	probe_again(MTIME_SEC(1));
+	probe_again(MTIME_MS(1000));
+	answer(gateway_mac, GATEWAY);
+	assert_true(w->caught[0].sent_at <= w->svc.probed_at - MTIME_SEC(1));
+	assert_true(w->caught[0].sent_at > w->svc.probed_at - MTIME_SEC(2));
+}
+
+static void an_answer_from_before_a_stall_is_read_before_the_next_request_goes_out(void **state)
+{
+	struct arp_frame f = {.op = ARP_OP_REPLY, .spa = inet_addr(GATEWAY), .tpa = inet_addr(OWN)};
+	uint8_t buf[ARP_FRAME_LEN];
+	mtime first;
+
+	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	probe_update(&w->e, 0);
+	memcpy(f.sha, gateway_mac, 6);
+	memcpy(f.tha, own_mac, 6);
+	assert_int_equal(send(w->wire, buf, arp_build(&f, buf, sizeof(buf)), 0), ARP_FRAME_LEN);
+	first = w->svc.targets[0].sent[0] - MTIME_SEC(30);
+	probe_again(MTIME_SEC(30)); /* we slept with the answer in the socket */
+	assert_int_equal(w->n_caught, 1);
+	assert_int_equal(w->caught[0].sent_at, first);
+}
+
+static void a_listed_node_is_a_node_and_is_asked_once(void **state)
+{
+	probe_set_gateway(&w->e, 0, in(GATEWAY)); /* no target here */
+	assert_int_equal(w->svc.n_targets, 3);
+	probe_update(&w->e, 0);
+	answer(gateway_mac, LISTED);
+	answer(b_mac, NODE_C);
+	assert_int_equal(w->n_caught, 2);
+	assert_false(w->caught[0].is_node);
+	assert_true(w->caught[1].is_node);
+}
+
+static void nobody_is_asked_when_it_is_off(void **state)
+{
+	struct arp_frame f;
+
+	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	probe_update(&w->e, 0);
+	assert_false(sent(&f));
+}
+
+static void a_new_gateway_replaces_the_old_one_and_leaves_the_nodes(void **state)
+{
+	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	probe_update(&w->e, 0);
+	answer(gateway_mac, GATEWAY);
+	assert_true(w->svc.gateway_mac_known);
+	probe_set_gateway(&w->e, 0, in("10.9.0.252"));
+	assert_false(w->svc.gateway_mac_known);
+	assert_int_equal(w->svc.n_targets, 3);
+	w->n_caught = 0;
+	answer(gateway_mac, GATEWAY);
+	assert_int_equal(w->n_caught, 0);
+	answer(b_mac, NODE_B); /* its open request was kept */
+	assert_int_equal(w->n_caught, 1);
+	probe_set_gateway(&w->e, 0, in("0.0.0.0"));
+	assert_int_equal(w->svc.n_targets, 2);
+}
+
+/* ---- conflict -------------------------------------------------------------------------------------- */
+
+/* A backup whose Active_Down has expired. */
+static void miss_adverts(void)
+{
+	w->svc.fsm.link_up = true;
+	w->svc.fsm.state = SERVICE_STATE_BACKUP;
+	w->svc.fsm.vrrp.state = VRRP_STATE_BACKUP;
+	w->svc.fsm.vrrp.down_at = MTIME_NEVER;
+	w->svc.fsm.vrrp.expired = true;
+	assert_true(service_wants_conflict_probe(&w->svc.fsm, mtime_now()));
+}
+
+static void the_virtual_address_is_probed_while_adverts_are_missing(void **state)
+{
+	struct arp_frame f;
+	bool seen = false;
+
+	probe_update(&w->e, 0);
+	assert_int_equal(count_sent(inet_addr(VIP)), 0);
+	miss_adverts();
+	probe_update(&w->e, 0);
+	while (sent(&f))
+		if (f.tpa == inet_addr(VIP)) {
+			assert_int_equal(f.spa, 0);
+			seen = true;
+		}
+	assert_true(seen);
+}
+
+static void who_answers_is_judged_by_its_mac(void **state)
+{
+	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	probe_update(&w->e, 0);
+	answer(gateway_mac, GATEWAY);
+	w->n_caught = 0;
+	arrive(ARP_OP_REPLY, b_mac, VIP, own_mac, "0.0.0.0");
+	assert_int_equal(w->n_caught, 0); /* the Active, as it should be */
+	miss_adverts();
+	arrive(ARP_OP_REPLY, b_mac, VIP, own_mac, "0.0.0.0");
+	assert_int_equal(w->n_caught, 1);
+	assert_int_equal(w->caught[0].type, SERVICE_EV_CONFLICT);
+	assert_int_equal(w->caught[0].conflict, SERVICE_CONFLICT_NODE);
+	assert_int_equal(w->caught[0].peer, 1);
+	arrive(ARP_OP_REPLY, gateway_mac, VIP, own_mac, "0.0.0.0");
+	arrive(ARP_OP_REPLY, own_mac, VIP, own_mac, "0.0.0.0");
+	assert_int_equal(w->n_caught, 1);
+	arrive(ARP_OP_REPLY, stranger_mac, VIP, own_mac, "0.0.0.0");
+	assert_int_equal(w->n_caught, 2);
+	assert_int_equal(w->caught[1].conflict, SERVICE_CONFLICT_UNKNOWN);
+}
+
+static void an_active_hears_who_else_claims_its_address(void **state)
+{
+	static const uint8_t zero[6];
+
+	w->svc.fsm.state = SERVICE_STATE_ACTIVE;
+	arrive(ARP_OP_REQUEST, own_mac, VIP, zero, VIP);
+	assert_int_equal(w->n_caught, 0);
+	arrive(ARP_OP_REQUEST, b_mac, VIP, zero, VIP);
+	assert_int_equal(w->n_caught, 1);
+	assert_int_equal(w->caught[0].conflict, SERVICE_CONFLICT_NODE);
+}
+
+/* ---- announcements ---------------------------------------------------------------------------------- */
+
+static void stop_loop(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	ev_break(loop, EVBREAK_ALL);
+}
+
+static void run_loop(double seconds)
+{
+	ev_timer t;
+
+	ev_now_update(w->e.loop);
+	ev_timer_init(&t, stop_loop, seconds, 0.);
+	ev_timer_start(w->e.loop, &t);
+	ev_run(w->e.loop, 0);
+}
+
+static void the_first_announcement_goes_out_at_once_the_others_soon(void **state)
+{
+	struct arp_frame f;
+
+	w->svc.fsm.state = SERVICE_STATE_TAKING_OVER;
+	probe_announce(&w->e, 0);
+	assert_true(sent(&f));
+	assert_int_equal(f.spa, inet_addr(VIP));
+	assert_int_equal(f.tpa, inet_addr(VIP));
+	assert_memory_equal(f.sha, own_mac, 6);
+	assert_false(sent(&f));
+	run_loop(0.5); /* 0, 50, 200 ms: three of garp_count */
+	assert_int_equal(count_sent(inet_addr(VIP)), 2);
+	assert_int_equal(w->svc.garp_left, 0);
+	assert_true(ev_is_active(&w->svc.garp_timer)); /* once a minute from now on */
+}
+
+static void nothing_is_announced_after_the_service_has_left(void **state)
+{
+	w->svc.fsm.state = SERVICE_STATE_ACTIVE;
+	probe_announce(&w->e, 0);
+	assert_int_equal(count_sent(inet_addr(VIP)), 1);
+	w->svc.fsm.state = SERVICE_STATE_RELEASING;
+	run_loop(0.3);
+	assert_int_equal(count_sent(inet_addr(VIP)), 0);
+	assert_false(ev_is_active(&w->svc.garp_timer));
+}
+
+static void a_new_engine_goes_on_announcing(void **state)
+{
+	w->svc.fsm.state = SERVICE_STATE_ACTIVE;
+	probe_update(&w->e, 0);
+	assert_true(ev_is_active(&w->svc.garp_timer));
+	w->svc.fsm.state = SERVICE_STATE_BACKUP;
+	probe_update(&w->e, 0);
+	assert_false(ev_is_active(&w->svc.garp_timer));
+}
+
+int main(void)
+{
+#define AUTO(name) cmocka_unit_test_setup_teardown(name, setup_auto, teardown)
+	const struct CMUnitTest tests[] = {
+		AUTO(the_gateway_and_the_other_nodes_are_asked_in_our_name),
+		AUTO(an_answer_tells_when_its_request_was_sent_and_whether_it_is_a_node),
+		AUTO(what_answers_nothing_proves_nothing),
+		AUTO(an_answer_belongs_to_the_oldest_open_request),
+		AUTO(a_request_without_an_answer_is_given_up),
+		AUTO(an_answer_from_before_a_stall_is_read_before_the_next_request_goes_out),
+		cmocka_unit_test_setup_teardown(a_listed_node_is_a_node_and_is_asked_once,
+						setup_list, teardown),
+		cmocka_unit_test_setup_teardown(nobody_is_asked_when_it_is_off, setup_off, teardown),
+		AUTO(a_new_gateway_replaces_the_old_one_and_leaves_the_nodes),
+		AUTO(the_virtual_address_is_probed_while_adverts_are_missing),
+		AUTO(who_answers_is_judged_by_its_mac),
+		AUTO(an_active_hears_who_else_claims_its_address),
+		AUTO(the_first_announcement_goes_out_at_once_the_others_soon),
+		AUTO(nothing_is_announced_after_the_service_has_left),
+		AUTO(a_new_engine_goes_on_announcing),
+	};
+
+	log_init(2, "probe", LOG_LEVEL_ERROR, false);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
