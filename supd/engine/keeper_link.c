@@ -340,7 +340,9 @@ void keeper_send_done(struct engine *e)
 	struct ipc_done d = { .h = header(e, IPC_DONE) };
 
 	e->done = true;
-	send_to_keeper(e, &d, sizeof(d));
+	/* Nothing is left to do here; what did not fit into the socket is sent first. */
+	if (send_to_keeper(e, &d, sizeof(d)) && !channel_wants_write(&e->keeper.channel))
+		engine_finish(e, 0);
 }
 
 /* ---- the beat ---------------------------------------------------------------------------------------- */

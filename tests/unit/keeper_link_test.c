@@ -464,11 +464,23 @@ static void end_waits_for_services_and_local_programs(void **state)
 	while (next_order(&done, sizeof(done)) > 0 && done.h.type != IPC_DONE)
 		;
 	assert_int_equal(done.h.type, IPC_DONE);
-	assert_false(rig->e.finished);
-	fd_close(&rig->keeper);
-	keeper_link_drain(&rig->e);
 	assert_true(rig->e.finished);
 	assert_int_equal(rig->e.status, 0);
+	assert_int_equal(rig->silences, 0);
+}
+
+static void done_that_must_wait_for_the_socket_is_not_cut_off(void **state)
+{
+	struct ipc_baton b = { .slot = IPC_BATON_NODE };
+
+	say_type(IPC_READY);
+	while (!channel_wants_write(&rig->e.keeper.channel))
+		keeper_send_baton(&rig->e, IPC_BATON_NODE, b.data, sizeof(b.data));
+	keeper_send_done(&rig->e);
+	assert_false(rig->e.finished);
+	fd_close(&rig->keeper); /* the keeper has read it, and hangs up */
+	keeper_link_drain(&rig->e);
+	assert_true(rig->e.finished);
 	assert_int_equal(rig->silences, 0);
 }
 
@@ -763,6 +775,7 @@ int main(void)
 		T(node_record_goes_to_the_peer_link),
 		T(channels_are_opened_at_ready_and_later_at_once),
 		T(end_waits_for_services_and_local_programs),
+		T(done_that_must_wait_for_the_socket_is_not_cut_off),
 		T(shutdown_before_ready_ends_at_ready),
 		T(death_and_limit_reach_the_service),
 		T(local_program_restarts_without_asking_anybody),
