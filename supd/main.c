@@ -129,6 +129,7 @@ static int check_config(struct options *o)
 			fprintf(stderr, "supd: cannot read %s: %s\n", o->load.path, strerror(-r));
 		return EXIT_CONFIG;
 	}
+	loader_warn_host(m, stderr);
 	loader_print_budget(m, stdout);
 	free(m);
 	return EXIT_OK;

@@ -11,7 +11,7 @@
 
 /*
  *   DONE -> TREES   programs and guards killed, waited for until gone
- *        -> ENGINE  ends by itself; else killed
+ *        -> ENGINE  its channel is closed: ends; else killed
  *        -> NET     its channel is closed: removes the addresses and ends; else killed
  *        -> SCRIBE  its channel is closed: drains what the pipes hold and ends; else killed
  *        -> out of the loop
@@ -55,13 +55,18 @@ static void enter(struct keeper *k, enum ending phase)
 	k->ending_since = mtime_now();
 	switch (phase) {
 	case ENDING_NOT:
-	case ENDING_ENGINE:
 		break;
 	case ENDING_TREES:
 		kill_trees(k);
 		break;
+	case ENDING_ENGINE:
+		/* To one that is not DONE this would mean that we are dead: it would kill us. */
+		if (!k->done)
+			role_kill(&k->roles[ROLE_ENGINE]);
+		else
+			role_hang_up(&k->roles[ROLE_ENGINE]);
+		break;
 	case ENDING_NET:
-		role_hang_up(&k->roles[ROLE_ENGINE]);
 		role_hang_up(&k->roles[ROLE_NET]);
 		break;
 	case ENDING_SCRIBE:

@@ -177,6 +177,7 @@ static bool done_is_valid(const struct keeper *k, const void *msg, size_t len)
 static void done(struct keeper *k, const void *msg)
 {
 	(void)msg;
+	k->done = true;
 	ending_begin(k);
 }
 
@@ -215,7 +216,7 @@ static int read_one(struct keeper *k, bool starts)
 	size_t n_fds;
 	ssize_t n = channel_recv(&r->channel, &k->message, sizeof(k->message), fds, &n_fds);
 
-	while (n_fds > 0)
+	while (n_fds > 0) /* no order has any */
 		fd_close(&fds[--n_fds]);
 	if (n == -EBADMSG)
 		return 1;

@@ -178,6 +178,7 @@ struct keeper {
 	ev_timer refill;
 
 	bool shutdown;		/* SIGTERM came */
+	bool done;		/* the engine has released everything */
 	unsigned engine_deaths; /* since then */
 	enum ending ending;
 	mtime ending_since; /* of the phase */
