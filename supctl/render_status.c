@@ -12,6 +12,14 @@
  * status as text: one line for each service that says what matters and what to do, then tables.
  */
 
+struct view {
+	FILE *out;
+	unsigned width;
+	const json_t *reply;
+	const char *name; /* what is asked for; NULL: everything */
+	bool begun;	  /* something has been printed */
+};
+
 static const char *str(const json_t *object, const char *key)
 {
 	const char *s = json_string_value(json_object_get(object, key));
@@ -62,9 +70,11 @@ static void why_no_standby(const json_t *node, const json_t *service, char *buf,
 		snprintf(buf, size, "%s says nothing about it", name);
 	else if (is(there, "latched") || is_state(there, "failed"))
 		snprintf(buf, size, "%s failed: supctl reset %s", name, where);
-	else if (is(there, "stopped") || is_state(there, "stopped"))
+	else if (is(there, "stopped"))
 		snprintf(buf, size, "%s stopped: supctl start %s %s", name, str(service, "name"),
 			 where);
+	else if (is_state(there, "stopped"))
+		snprintf(buf, size, "%s barred by stop --here: supctl reset %s", name, where);
 	else if (!is(there, "fit"))
 		snprintf(buf, size, "%s not fit: supctl status %s", name, where);
 	else if (!is_state(there, "backup") && !is_state(there, "waiting"))
@@ -99,7 +109,7 @@ static void add_standbys(const json_t *reply, const json_t *service, char *line,
 		add(line, size, " (%s)", others);
 }
 
-/* Name of the first node where the service is in this state, or NULL. */
+/* Name of the first node that is heard and says that the service is in this state there, or NULL. */
 static const char *node_in_state(const json_t *reply, const json_t *service, const char *state)
 {
 	const json_t *node;
@@ -109,6 +119,22 @@ static const char *node_in_state(const json_t *reply, const json_t *service, con
 		const json_t *there = service_at(node, service);
 
 		if (is(node, "reachable") && there != NULL && is_state(there, state))
+			return str(node, "name");
+	}
+	return NULL;
+}
+
+/* Name of the first node that could take the service over, or NULL. */
+static const char *candidate(const json_t *reply, const json_t *service)
+{
+	const json_t *node;
+	size_t i;
+
+	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
+		char why[128];
+
+		why_no_standby(node, service, why, sizeof(why));
+		if (why[0] == '\0')
 			return str(node, "name");
 	}
 	return NULL;
@@ -140,25 +166,32 @@ static void add_inactive(const json_t *reply, const json_t *service, char *line,
 		add(line, size, "stopped by a person: supctl start %s", name);
 	else if (has_alarm(reply, service, "wait_for_peer"))
 		add(line, size, "DOWN, person needed: supctl failover --force");
-	else if (has_alarm(reply, service, "person_needed") || is(service, "latched"))
+	else if (has_alarm(reply, service, "person_needed"))
 		add(line, size, "DOWN, person needed: supctl reset");
 	else if (is_state(service, "waiting"))
 		add(line, size, "DOWN, waiting for the other nodes");
+	else if (candidate(reply, service) != NULL)
+		add(line, size, "DOWN, %s may take over: supctl explain %s there",
+		    candidate(reply, service), name);
+	else if (is(service, "latched"))
+		add(line, size, "DOWN, person needed: supctl reset");
 	else
 		add(line, size, "DOWN, active nowhere: supctl explain %s", name);
 }
 
-static void print_headline(FILE *out, const json_t *reply, const json_t *service)
+static void print_headline(struct view *v, const json_t *service)
 {
 	char line[1024] = "";
+	const json_t *reply = v->reply;
 	const char *active = str(service, "active_node");
 	const json_t *node;
 	size_t i;
 
+	v->begun = true;
 	add(line, sizeof(line), "%s: ", str(service, "name"));
 	if (active[0] == '\0') {
 		add_inactive(reply, service, line, sizeof(line));
-		fprintf(out, "%s\n", line);
+		fprintf(v->out, "%s\n", line);
 		return;
 	}
 	add(line, sizeof(line), "active on %s", active);
@@ -169,7 +202,7 @@ static void print_headline(FILE *out, const json_t *reply, const json_t *service
 			add(line, sizeof(line), " (not ready)");
 	}
 	add_standbys(reply, service, line, sizeof(line));
-	fprintf(out, "%s\n", line);
+	fprintf(v->out, "%s\n", line);
 }
 
 /* ---- the tables ------------------------------------------------------------------------------------ */
@@ -204,6 +237,14 @@ static void cells(struct table *t, const char *const *heads)
 	}
 }
 
+static void print_table(struct view *v, struct table *t)
+{
+	if (v->begun)
+		fputc('\n', v->out);
+	v->begun = true;
+	table_end(t, v->out, v->width);
+}
+
 static bool wanted(const json_t *object, const char *key, const char *name)
 {
 	return name == NULL || strcmp(str(object, key), name) == 0;
@@ -221,7 +262,7 @@ static bool any_wanted(const json_t *array, const char *name)
 	return false;
 }
 
-static void service_notes(struct table *t, const json_t *service)
+static void cell_addresses(struct table *t, const json_t *service)
 {
 	char line[512] = "";
 	const json_t *item;
@@ -230,26 +271,38 @@ static void service_notes(struct table *t, const json_t *service)
 	json_array_foreach(json_object_get(service, "addresses"), i, item)
 		add(line, sizeof(line), "%s%s%s", i > 0 ? ", " : "", str(item, "address"),
 		    is(item, "present") ? " (here)" : "");
-	json_array_foreach(json_object_get(service, "unfit_because"), i, item)
-		add(line, sizeof(line), "; %s", str(item, "text"));
 	table_cell(t, "%s", line);
 }
 
-static void print_services(FILE *out, unsigned width, const json_t *reply, const char *name)
+static void print_unfit(struct view *v, const json_t *service)
+{
+	char line[1024] = "";
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(service, "unfit_because"), i, item)
+		add(line, sizeof(line), "%s%s", i > 0 ? "; " : "", str(item, "text"));
+	if (line[0] == '\0')
+		return;
+	fprintf(v->out, "%s is not fit here: ", str(service, "name"));
+	text_wrap(v->out, line, (unsigned)strlen(str(service, "name")) + 18, v->width);
+}
+
+static void print_services(struct view *v)
 {
 	static const char *const heads[] = { "SERVICE", "HERE",	 "SINCE", "CAUSE",     "TERM",
 					     "VRRP",	"FIT", "ADDRESSES", NULL };
-	const json_t *services = json_object_get(reply, "services"), *s;
+	const json_t *services = json_object_get(v->reply, "services"), *s;
 	struct table t;
 	size_t i;
 
-	if (!any_wanted(services, name))
+	if (!any_wanted(services, v->name))
 		return;
 	cells(&t, heads);
 	json_array_foreach(services, i, s) {
 		const char *cause = str(json_object_get(s, "last_change"), "cause");
 
-		if (!wanted(s, "name", name))
+		if (!wanted(s, "name", v->name))
 			continue;
 		table_cell(&t, "%s", str(s, "name"));
 		table_cell(&t, "%s", str(s, "state"));
@@ -258,10 +311,12 @@ static void print_services(FILE *out, unsigned width, const json_t *reply, const
 		cell_integer(&t, s, "term");
 		table_cell(&t, "%s", str(s, "vrrp"));
 		table_cell(&t, "%s", is(s, "fit") ? "yes" : "NO");
-		service_notes(&t, s);
+		cell_addresses(&t, s);
 	}
-	fputc('\n', out);
-	table_end(&t, out, width);
+	print_table(v, &t);
+	json_array_foreach(services, i, s)
+		if (wanted(s, "name", v->name))
+			print_unfit(v, s);
 }
 
 static void cell_restarts(struct table *t, const json_t *program)
@@ -301,19 +356,19 @@ static void program_notes(struct table *t, const json_t *program)
 	table_cell(t, "%s", line);
 }
 
-static void print_programs(FILE *out, unsigned width, const json_t *reply, const char *name)
+static void print_programs(struct view *v)
 {
 	static const char *const heads[] = { "PROGRAM", "SERVICE",  "STATE", "PID",
 					     "UPTIME",	"RESTARTS", "",	     NULL };
-	const json_t *programs = json_object_get(reply, "programs"), *p;
+	const json_t *programs = json_object_get(v->reply, "programs"), *p;
 	struct table t;
 	size_t i;
 
-	if (!any_wanted(programs, name))
+	if (!any_wanted(programs, v->name))
 		return;
 	cells(&t, heads);
 	json_array_foreach(programs, i, p) {
-		if (!wanted(p, "name", name) && !wanted(p, "service", name))
+		if (!wanted(p, "name", v->name) && !wanted(p, "service", v->name))
 			continue;
 		table_cell(&t, "%s", str(p, "name"));
 		table_cell(&t, "%s", str(p, "service")[0] != '\0' ? str(p, "service") : "-");
@@ -323,8 +378,7 @@ static void print_programs(FILE *out, unsigned width, const json_t *reply, const
 		cell_restarts(&t, p);
 		program_notes(&t, p);
 	}
-	fputc('\n', out);
-	table_end(&t, out, width);
+	print_table(v, &t);
 }
 
 static void node_services(struct table *t, const json_t *node)
@@ -333,15 +387,20 @@ static void node_services(struct table *t, const json_t *node)
 	const char *name;
 	json_t *s;
 
-	json_object_foreach(json_object_get(node, "services"), name, s)
+	json_object_foreach(json_object_get(node, "services"), name, s) {
+		bool says_it = is(s, "fit") || is_state(s, "failed") || is_state(s, "stopped");
+
 		add(line, sizeof(line), "%s%s %s%s", line[0] != '\0' ? ", " : "", name,
-		    str(s, "state"), is(s, "fit") ? "" : " (not fit)");
+		    str(s, "state"), says_it ? "" : " (not fit)");
+	}
+	if (!is(node, "reachable") && line[0] != '\0')
+		add(line, sizeof(line), " (last heard)");
 	if (json_is_false(json_object_get(node, "config_matches")))
 		add(line, sizeof(line), "; CONFIGURATION DIFFERS");
 	table_cell(t, "%s", line);
 }
 
-static void print_nodes(FILE *out, unsigned width, const json_t *reply)
+static void print_nodes(struct view *v)
 {
 	static const char *const heads[] = { "NODE", "LINK", "HEARD", "HEARS US", "LOAD", "MEMORY",
 					     "SERVICES", NULL };
@@ -350,7 +409,7 @@ static void print_nodes(FILE *out, unsigned width, const json_t *reply)
 	size_t i;
 
 	cells(&t, heads);
-	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
+	json_array_foreach(json_object_get(v->reply, "nodes"), i, node) {
 		const json_t *load = json_array_get(json_object_get(node, "load"), 0);
 		const json_t *memory = json_object_get(node, "memory_available_bytes");
 		char buf[32];
@@ -370,47 +429,48 @@ static void print_nodes(FILE *out, unsigned width, const json_t *reply)
 				   : "-");
 		node_services(&t, node);
 	}
-	fputc('\n', out);
-	table_end(&t, out, width);
+	print_table(v, &t);
 }
 
-static void print_alarms(FILE *out, unsigned width, const json_t *reply, const char *name)
+static void print_alarms(struct view *v)
 {
-	const json_t *alarms = json_object_get(reply, "alarms"), *a;
+	const json_t *alarms = json_object_get(v->reply, "alarms"), *a;
 	static const char *const heads[] = { "ALARM", "SERVICE", "WHAT IT MEANS", NULL };
 	struct table t;
 	size_t i;
 
-	if (!any_wanted(alarms, name))
+	if (!any_wanted(alarms, v->name))
 		return;
 	cells(&t, heads);
 	json_array_foreach(alarms, i, a) {
-		if (!wanted(a, "service", name))
+		if (!wanted(a, "service", v->name))
 			continue;
 		table_cell(&t, "%s", str(a, "code"));
 		table_cell(&t, "%s", str(a, "service"));
 		table_cell(&t, "%s", str(a, "text"));
 	}
-	fputc('\n', out);
-	table_end(&t, out, width);
+	print_table(v, &t);
 }
 
 void render_status(FILE *out, unsigned width, const json_t *reply, const char *name)
 {
+	struct view v = { .out = out, .width = width, .reply = reply, .name = name };
 	const json_t *services = json_object_get(reply, "services");
 	const json_t *s;
 	size_t i;
 
 	json_array_foreach(services, i, s)
 		if (wanted(s, "name", name))
-			print_headline(out, reply, s);
-	if (json_array_size(services) == 0 && name == NULL)
+			print_headline(&v, s);
+	if (json_array_size(services) == 0 && name == NULL) {
 		fprintf(out, "%s: no service is configured\n", str(reply, "node"));
-	print_services(out, width, reply, name);
-	print_programs(out, width, reply, name);
+		v.begun = true;
+	}
+	print_services(&v);
+	print_programs(&v);
 	if (name == NULL || any_wanted(services, name))
-		print_nodes(out, width, reply);
-	print_alarms(out, width, reply, name);
+		print_nodes(&v);
+	print_alarms(&v);
 }
 
 /* ---- names ------------------------------------------------------------------------------------------ */
