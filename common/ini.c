@@ -21,7 +21,7 @@
  * them compiled in.  Where they cannot be set, a value that would not survive (too long, or with a
  * semicolon) is replaced by a stand-in on its way through inih, and put back in take_pair().
  */
-#define KEY_MAX	    63
+#define KEY_MAX     63
 #define SECTION_MAX 127
 #define STAND_IN    "-"
 
@@ -38,7 +38,7 @@ struct reader {
 	bool bad, too_many;
 
 	const char *section; /* NULL: none yet, or one whose keys are not worth reading */
-	bool skip;	     /* the latter */
+	bool skip;           /* the latter */
 	struct seen *sections;
 	size_t n_sections;
 	struct seen keys[INI_KEYS_MAX];
@@ -149,7 +149,7 @@ static void open_section(struct reader *r, const char *name)
 		r->too_many = true;
 		return;
 	}
-	r->sections[r->n_sections++] = (struct seen){ name, r->line };
+	r->sections[r->n_sections++] = (struct seen){name, r->line};
 	r->section = name;
 	r->skip = false;
 	if (r->cb->section != NULL)
@@ -214,7 +214,7 @@ static bool key_is_new(struct reader *r, const char *key)
 	else if (r->n_keys == INI_KEYS_MAX)
 		problem(r, "more than %d keys in section [%s]", INI_KEYS_MAX, r->section);
 	else {
-		r->keys[r->n_keys++] = (struct seen){ key, r->line };
+		r->keys[r->n_keys++] = (struct seen){key, r->line};
 		return true;
 	}
 	return false;
@@ -316,7 +316,7 @@ static int read_in_place(char *text, size_t len, const struct ini_callbacks *cb,
 
 	if (r == NULL)
 		return -ENOMEM;
-	*r = (struct reader){ .cb = cb, .user = user, .at = text, .end = text + len };
+	*r = (struct reader){.cb = cb, .user = user, .at = text, .end = text + len};
 	r->sections = calloc(INI_SECTIONS_MAX, sizeof(*r->sections));
 	if (r->sections == NULL) {
 		free(r);

@@ -15,11 +15,11 @@
  *   - a value is literal, blanks around it aside, and has at most INI_VALUE_MAX characters
  *   - no control character but tab; no section twice, no key twice in a section
  */
-#define INI_VALUE_MAX	 4000
-#define INI_LINE_MAX	 4200
-#define INI_FILE_MAX	 (8u << 20)
+#define INI_VALUE_MAX    4000
+#define INI_LINE_MAX     4200
+#define INI_FILE_MAX     (8u << 20)
 #define INI_SECTIONS_MAX 8192
-#define INI_KEYS_MAX	 256 /* of one section */
+#define INI_KEYS_MAX     256 /* of one section */
 
 /* Strings are valid during the call.  section may be NULL. */
 struct ini_callbacks {

@@ -41,8 +41,8 @@ int parse_duration(const char *s, mtime *ret)
 		const char *name;
 		mtime length;
 	} units[] = {
-		{ "", MTIME_SEC(1) },	  { "ms", MTIME_MS(1) },     { "s", MTIME_SEC(1) },
-		{ "min", MTIME_SEC(60) }, { "h", MTIME_SEC(3600) },
+		{"", MTIME_SEC(1)},     {"ms", MTIME_MS(1)},    {"s", MTIME_SEC(1)},
+		{"min", MTIME_SEC(60)}, {"h", MTIME_SEC(3600)},
 	};
 	uint64_t n;
 	mtime d;
@@ -176,7 +176,7 @@ static int finish(const struct out *o, struct parse_strv *ret)
 
 int parse_list(const char *s, char *buf, size_t size, struct parse_strv *ret)
 {
-	struct out o = { .buf = buf, .size = size };
+	struct out o = {.buf = buf, .size = size};
 
 	for (s += strspn(s, BLANKS); *s != '\0';) {
 		size_t n = strcspn(s, "," BLANKS);
@@ -242,7 +242,7 @@ static int take_word(struct out *o, const char **at)
 
 int parse_words(const char *s, char *buf, size_t size, struct parse_strv *ret)
 {
-	struct out o = { .buf = buf, .size = size };
+	struct out o = {.buf = buf, .size = size};
 
 	for (s += strspn(s, BLANKS); *s != '\0'; s += strspn(s, BLANKS)) {
 		int r = take_word(&o, &s);
@@ -263,7 +263,7 @@ int parse_exitcodes(const char *s, uint8_t ret[32])
 	char buf[4096];
 	const char *item = buf;
 	struct parse_strv list;
-	uint8_t bits[32] = { 0 };
+	uint8_t bits[32] = {0};
 	int r = parse_list(s, buf, sizeof(buf), &list);
 
 	if (r < 0)

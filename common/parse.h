@@ -37,7 +37,8 @@ int parse_signal(const char *s, int *ret);
 /* A list of 0 to 255 as a bit set: bit c of byte c / 8. */
 int parse_exitcodes(const char *s, uint8_t ret[32]);
 
-/* `count` strings, one after the other, each with its NUL, in `len` bytes of the caller's buffer. */
+/* `count` strings, one after the other, each with its NUL, in `len` bytes of the caller's buffer.
+ */
 struct parse_strv {
 	uint32_t count;
 	size_t len;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- hashes: the same on every node, whatever its byte order -------------------------------------- */
+/* ---- hashes: the same on every node, whatever its byte order --------------------------------- */
 
 #define HASH_SIZE 16
 
@@ -74,7 +74,7 @@ static uint64_t safety_digest(const struct model *m, const struct model_service 
 	return hash_end(&h);
 }
 
-/* ---- layout: header, strings, rows --------------------------------------------------------------- */
+/* ---- layout: header, strings, rows ----------------------------------------------------------- */
 
 static size_t aligned(size_t n)
 {
@@ -107,8 +107,8 @@ static void copy_rows(struct model *m, const struct draft *d)
 void build_budget(const struct model *m, uint32_t service, int self, struct budget *ret)
 {
 	uint8_t priorities[MODEL_NODES_MAX];
-	struct budget_input in = { .advert_int = model_service(m, service)->advert_int,
-				   .peer_priorities = priorities };
+	struct budget_input in = {.advert_int = model_service(m, service)->advert_int,
+				  .peer_priorities = priorities};
 
 	for (uint32_t i = 0; i < m->n_nodes; i++)
 		if ((int)i != self)
@@ -155,11 +155,17 @@ int build_model(const struct draft *d, const char *config_path, struct model **r
 
 	if (m == NULL)
 		return -ENOMEM;
-	*m = (struct model){ .magic = MODEL_MAGIC, .format = MODEL_FORMAT, .size = (uint32_t)size,
-			     .self = d->self, .supd = d->supd.m,
-			     .n_nodes = d->n_nodes, .n_services = d->n_services,
-			     .n_programs = d->n_programs, .nodes_off = nodes_off,
-			     .services_off = services_off, .programs_off = programs_off };
+	*m = (struct model){.magic = MODEL_MAGIC,
+			    .format = MODEL_FORMAT,
+			    .size = (uint32_t)size,
+			    .self = d->self,
+			    .supd = d->supd.m,
+			    .n_nodes = d->n_nodes,
+			    .n_services = d->n_services,
+			    .n_programs = d->n_programs,
+			    .nodes_off = nodes_off,
+			    .services_off = services_off,
+			    .programs_off = programs_off};
 	m->supd.config_path.off = (uint32_t)(sizeof(*m) + d->strings.len);
 	if (d->strings.len > 0)
 		memcpy((char *)m + sizeof(*m), d->strings.buf, d->strings.len);

@@ -42,7 +42,7 @@ const char *pool_at(const struct pool *p, uint32_t off)
 
 int draft_init(struct draft *d, struct problems *problems)
 {
-	*d = (struct draft){ .problems = problems, .self = MODEL_NONE };
+	*d = (struct draft){.problems = problems, .self = MODEL_NONE};
 	d->strings.base = DRAFT_STRINGS_OFFSET;
 	d->scratch.base = 1; /* 0 is "not given" */
 	d->services = calloc(MODEL_SERVICES_MAX, sizeof(*d->services));

@@ -16,7 +16,7 @@
  * Two pools of strings: `strings` goes into the block as it is (its offsets are the block's),
  * `scratch` is for the loader alone.
  */
-#define DRAFT_KEYS_MAX	     64 /* of one kind of section */
+#define DRAFT_KEYS_MAX       64 /* of one kind of section */
 #define DRAFT_FENCE_AUTO     (-1)
 #define DRAFT_ENGINE_AUTO    0
 #define DRAFT_STRINGS_OFFSET ((uint32_t)sizeof(struct model))
@@ -36,7 +36,7 @@ struct draft_head {
 	char name[MODEL_NAME_MAX + 1]; /* empty: [supd] */
 	unsigned line;
 	unsigned key_line[DRAFT_KEYS_MAX]; /* 0: not in the file */
-	bool key_ok[DRAFT_KEYS_MAX];	   /* its value, or its default, is in the row */
+	bool key_ok[DRAFT_KEYS_MAX];       /* its value, or its default, is in the row */
 };
 
 /* uint32_t members: texts in scratch, 0 when not given. */

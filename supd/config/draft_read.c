@@ -60,12 +60,14 @@ static void unknown_section(struct draft *d, const char *section, const char *ki
 	const char *near = key_section_suggest(kind);
 
 	if (near != NULL)
-		problems_add(d->problems, line, "unknown section [%s], did you mean [%s%s]?", section,
-			     near, strcmp(near, "supd") == 0 ? "" : ":NAME");
+		problems_add(d->problems, line, "unknown section [%s], did you mean [%s%s]?",
+			     section, near, strcmp(near, "supd") == 0 ? "" : ":NAME");
 	else
-		problems_add(d->problems, line,
-			     "unknown section [%s], expected [supd], [node:NAME], [service:NAME] or "
-			     "[program:NAME]", section);
+		problems_add(
+			d->problems, line,
+			"unknown section [%s], expected [supd], [node:NAME], [service:NAME] or "
+			"[program:NAME]",
+			section);
 }
 
 /* Whether the section's name (NULL: none) is as its kind wants it. */
@@ -75,14 +77,17 @@ static bool name_ok(struct draft *d, enum key_section kind, const char *section,
 	const char *text = key_section_name(kind);
 
 	if (kind == KEY_SUPD && name != NULL)
-		problems_add(d->problems, line, "section [%s] has a name, expected [supd]", section);
+		problems_add(d->problems, line, "section [%s] has a name, expected [supd]",
+			     section);
 	else if (kind != KEY_SUPD && name == NULL)
-		problems_add(d->problems, line, "section [%s] has no name, expected [%s:NAME]", text,
-			     text);
+		problems_add(d->problems, line, "section [%s] has no name, expected [%s:NAME]",
+			     text, text);
 	else if (name != NULL && !parse_is_name(name))
-		problems_add(d->problems, line,
-			     "section [%s]: \"%s\" is not a name, expected 1 to %d of A-Z a-z 0-9 _ "
-			     "-", section, name, PARSE_NAME_MAX);
+		problems_add(
+			d->problems, line,
+			"section [%s]: \"%s\" is not a name, expected 1 to %d of A-Z a-z 0-9 _ "
+			"-",
+			section, name, PARSE_NAME_MAX);
 	else
 		return true;
 	return false;
@@ -108,7 +113,8 @@ static void on_section(void *user, const char *section, unsigned line)
 		return;
 	}
 	if (key_section_is_later(r->kind)) {
-		problems_add(r->d->problems, line, "section [%s]: known, not supported yet", section);
+		problems_add(r->d->problems, line, "section [%s]: known, not supported yet",
+			     section);
 		return;
 	}
 	r->row = new_row(r->d, r->kind, line);
@@ -125,9 +131,7 @@ static void on_section(void *user, const char *section, unsigned line)
 static void set_value(struct draft *d, struct draft_head *row, const struct key *k,
 		      const char *text, unsigned line)
 {
-	struct value v = {
-		.draft = d, .key = k, .text = text, .to = (char *)row + k->offset
-	};
+	struct value v = {.draft = d, .key = k, .text = text, .to = (char *)row + k->offset};
 	size_t n;
 	size_t index = (size_t)(k - keys_of(k->section, &n));
 	int r = k->parse(&v);
@@ -135,8 +139,8 @@ static void set_value(struct draft *d, struct draft_head *row, const struct key 
 	row->key_line[index] = line;
 	row->key_ok[index] = r == 0;
 	if (r == -EINVAL)
-		problems_add(d->problems, line > 0 ? line : row->line, "%s = \"%.60s%s\" %s", k->name,
-			     text, strlen(text) > 60 ? "..." : "", v.why);
+		problems_add(d->problems, line > 0 ? line : row->line, "%s = \"%.60s%s\" %s",
+			     k->name, text, strlen(text) > 60 ? "..." : "", v.why);
 	else if (r < 0)
 		d->problems->error = r;
 }
@@ -148,15 +152,16 @@ static void unknown_key(struct draft *d, enum key_section kind, const char *name
 	const char *section = key_section_name(kind);
 
 	if (near != NULL)
-		problems_add(d->problems, line, "unknown key %s, did you mean %s?", name, near->name);
+		problems_add(d->problems, line, "unknown key %s, did you mean %s?", name,
+			     near->name);
 	else if (elsewhere != KEY_SECTIONS_END)
 		problems_add(d->problems, line,
-			     "unknown key %s in a section [%s], expected it in a section [%s%s]", name,
-			     section, key_section_name(elsewhere),
+			     "unknown key %s in a section [%s], expected it in a section [%s%s]",
+			     name, section, key_section_name(elsewhere),
 			     elsewhere == KEY_SUPD ? "" : ":NAME");
 	else
-		problems_add(d->problems, line, "unknown key %s, expected one of a section [%s]", name,
-			     section);
+		problems_add(d->problems, line, "unknown key %s, expected one of a section [%s]",
+			     name, section);
 }
 
 static void on_key(void *user, const char *section, const char *name, const char *text,
@@ -200,8 +205,9 @@ static void complete_row(struct draft *d, enum key_section kind, struct draft_he
 			set_value(d, row, &k[i], k[i].def, 0);
 		else if (k[i].required)
 			problems_add(d->problems, row->line,
-				     "[%s%s%s] has no %s, expected one (%s)", key_section_name(kind),
-				     *row->name != '\0' ? ":" : "", row->name, k[i].name, k[i].help);
+				     "[%s%s%s] has no %s, expected one (%s)",
+				     key_section_name(kind), *row->name != '\0' ? ":" : "",
+				     row->name, k[i].name, k[i].help);
 	}
 }
 
@@ -223,12 +229,11 @@ static int complete(struct draft *d)
 }
 
 static const struct ini_callbacks callbacks = {
-	.section = on_section, .key = on_key, .problem = on_problem
-};
+	.section = on_section, .key = on_key, .problem = on_problem};
 
 int draft_read_file(struct draft *d, const char *path)
 {
-	struct reading reading = { .d = d, .kind = KEY_SECTIONS_END };
+	struct reading reading = {.d = d, .kind = KEY_SECTIONS_END};
 	int r = ini_read_file(path, &callbacks, &reading);
 
 	if (r == -ENOMEM)
@@ -243,7 +248,7 @@ int draft_read_file(struct draft *d, const char *path)
 
 int draft_read_text(struct draft *d, const char *text, size_t len)
 {
-	struct reading reading = { .d = d, .kind = KEY_SECTIONS_END };
+	struct reading reading = {.d = d, .kind = KEY_SECTIONS_END};
 	int r = ini_read_text(text, len, &callbacks, &reading);
 
 	return r == -ENOMEM ? r : complete(d);

@@ -12,7 +12,7 @@
 
 #include "supd/config/model.h"
 
-/* ---- a program's command and directory, seen with its user's eyes -------------------------------- */
+/* ---- a program's command and directory, seen with its user's eyes ---------------------------- */
 
 enum fault { FAULT_NONE, FAULT_USER, FAULT_DIRECTORY, FAULT_COMMAND };
 
@@ -69,18 +69,20 @@ static int warn_program(const struct model *m, const struct model_program *p, FI
 		fprintf(out, "warning: [program:%s]: cannot try what %s may do\n", name, user);
 		return 1;
 	case FAULT_DIRECTORY:
-		fprintf(out, "warning: [program:%s]: directory %s is missing, or out of %s's reach\n",
+		fprintf(out,
+			"warning: [program:%s]: directory %s is missing, or out of %s's reach\n",
 			name, model_str(m, p->directory), user);
 		return 1;
 	case FAULT_COMMAND:
-		fprintf(out, "warning: [program:%s]: command %s is missing, or not executable by %s\n",
+		fprintf(out,
+			"warning: [program:%s]: command %s is missing, or not executable by %s\n",
 			name, (const char *)m + p->argv.off, user);
 		return 1;
 	}
 	return 0;
 }
 
-/* ---- the host ------------------------------------------------------------------------------------ */
+/* ---- the host -------------------------------------------------------------------------------- */
 
 /* Whether a line of a small file of /proc has the text. */
 static bool has_line(const char *path, bool (*match)(const char *line))
@@ -126,8 +128,9 @@ static int warn_service(const struct model *m, const struct model_service *s, FI
 	}
 	if (s->isolation == MODEL_ISOLATION_AUTO &&
 	    !has_line("/proc/net/route", is_default_route)) {
-		fprintf(out, "warning: [service:%s]: isolation_probe = auto, but this host has no "
-			     "default gateway: an isolated host is not covered\n",
+		fprintf(out,
+			"warning: [service:%s]: isolation_probe = auto, but this host has no "
+			"default gateway: an isolated host is not covered\n",
 			model_str(m, s->name));
 		n++;
 	}
@@ -140,8 +143,9 @@ int loader_warn_host(const struct model *m, FILE *out)
 
 	fflush(out);
 	if (!has_line("/proc/self/mountinfo", is_cgroup2)) {
-		fprintf(out, "warning: no cgroup v2 on this host: a program that leaves its process "
-			     "group may outlive its stop, and tier 0 covers direct children only\n");
+		fprintf(out,
+			"warning: no cgroup v2 on this host: a program that leaves its process "
+			"group may outlive its stop, and tier 0 covers direct children only\n");
 		n++;
 	}
 	for (uint32_t i = 0; i < m->n_services; i++)

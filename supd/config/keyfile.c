@@ -65,6 +65,8 @@ void draft_read_key(struct draft *d)
 	}
 	if (fault != NULL)
 		problems_add(d->problems, key_line(KEY_SUPD, &s->h, "key_file"),
-			     "key_file = \"%.200s\": %s, expected a file of root, mode 0600, with %d hex "
-			     "digits", path, fault, KEY_DIGITS);
+			     "key_file = \"%.200s\": %s, expected a file of root, mode 0600, with "
+			     "%d hex "
+			     "digits",
+			     path, fault, KEY_DIGITS);
 }

@@ -9,23 +9,23 @@
 
 /* ---- words that stand for a value ------------------------------------------------------------ */
 
-static const struct key_choice log_targets[] = { { "syslog", false }, { "stderr", true }, { 0 } };
+static const struct key_choice log_targets[] = {{"syslog", false}, {"stderr", true}, {0}};
 
 static const struct key_choice log_levels[] = {
-	{ "error", LOG_LEVEL_ERROR }, { "warn", LOG_LEVEL_WARN },   { "notice", LOG_LEVEL_NOTICE },
-	{ "info", LOG_LEVEL_INFO },   { "debug", LOG_LEVEL_DEBUG }, { 0 },
+	{"error", LOG_LEVEL_ERROR}, {"warn", LOG_LEVEL_WARN},   {"notice", LOG_LEVEL_NOTICE},
+	{"info", LOG_LEVEL_INFO},   {"debug", LOG_LEVEL_DEBUG}, {0},
 };
 
-static const struct key_choice engine_timeouts[] = { { "auto", DRAFT_ENGINE_AUTO }, { 0 } };
-static const struct key_choice fence_timeouts[] = { { "auto", DRAFT_FENCE_AUTO }, { 0 } };
-static const struct key_choice vip_leases[] = { { "auto", MTIME_SEC(3) }, { "off", 0 }, { 0 } };
-static const struct key_choice never[] = { { "never", MTIME_NEVER }, { 0 } };
+static const struct key_choice engine_timeouts[] = {{"auto", DRAFT_ENGINE_AUTO}, {0}};
+static const struct key_choice fence_timeouts[] = {{"auto", DRAFT_FENCE_AUTO}, {0}};
+static const struct key_choice vip_leases[] = {{"auto", MTIME_SEC(3)}, {"off", 0}, {0}};
+static const struct key_choice never[] = {{"never", MTIME_NEVER}, {0}};
 
 static const struct key_choice autorestarts[] = {
-	{ "always", MODEL_RESTART_ALWAYS },
-	{ "unexpected", MODEL_RESTART_UNEXPECTED },
-	{ "never", MODEL_RESTART_NEVER },
-	{ 0 },
+	{"always", MODEL_RESTART_ALWAYS},
+	{"unexpected", MODEL_RESTART_UNEXPECTED},
+	{"never", MODEL_RESTART_NEVER},
+	{0},
 };
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -42,9 +42,13 @@ static const struct key_choice autorestarts[] = {
 #define NODE(name, parse, member)    ROW(KEY_NODE, draft_node, name, parse, member)
 #define SERVICE(name, parse, member) ROW(KEY_SERVICE, draft_service, name, parse, member)
 #define PROGRAM(name, parse, member) ROW(KEY_PROGRAM, draft_program, name, parse, member)
-#define LATER(section_, name_, help_) { .section = (section_), .name = (name_), .help = (help_) }
+#define LATER(section_, name_, help_)                                                              \
+	{                                                                                          \
+		.section = (section_), .name = (name_), .help = (help_)                            \
+	}
 
 /* Rows of a section stand together. */
+/* clang-format off */
 static const struct key table[] = {
 	{ SUPD("cluster", value_name, m.cluster), .required = true, .reload = KEY_RELOAD_SUPD,
 	  .help = "name of the cluster, the same on every node" },
@@ -92,7 +96,8 @@ static const struct key table[] = {
 	  .reload = KEY_RELOAD_SERVICE, .help = "addresses that move with the service" },
 	{ SERVICE("advert_int", value_duration, m.advert_int), .min = MTIME_MS(10),
 	  .max = MTIME_MS(40950), .step = MTIME_MS(10), .def = "1s",
-	  .reload = KEY_RELOAD_SERVICE, .help = "interval of the adverts; three of them lost: takeover" },
+	  .reload = KEY_RELOAD_SERVICE,
+	  .help = "interval of the adverts; three of them lost: takeover" },
 	{ SERVICE("vip_lease", value_duration, m.vip_lease), .min = MTIME_SEC(1), .max = DAY,
 	  .step = MTIME_SEC(1), .choices = vip_leases, .def = "auto",
 	  .reload = KEY_RELOAD_SERVICE,
@@ -155,7 +160,8 @@ static const struct key table[] = {
 	{ PROGRAM("autostart", value_bool, m.autostart), .def = "yes", .reload = KEY_RELOAD_LIVE,
 	  .help = "no: started by supctl only" },
 	{ PROGRAM("autorestart", value_choice, m.autorestart), .choices = autorestarts,
-	  .def = "always", .reload = KEY_RELOAD_LIVE, .help = "which deaths are followed by a start" },
+	  .def = "always", .reload = KEY_RELOAD_LIVE,
+	  .help = "which deaths are followed by a start" },
 	{ PROGRAM("exitcodes", value_exitcodes, m.exitcodes), .def = "0",
 	  .reload = KEY_RELOAD_LIVE, .help = "exit codes that autorestart = unexpected expects" },
 	{ PROGRAM("restart_delay_max", value_duration, m.restart_delay_max),
@@ -170,7 +176,7 @@ static const struct key table[] = {
 	{ PROGRAM("stdout_logfile", value_path, stdout_logfile), .reload = KEY_RELOAD_PROGRAM,
 	  .help = "file of its output; log_dir/NAME.log unless set" },
 	{ PROGRAM("stderr_logfile", value_path, stderr_logfile), .reload = KEY_RELOAD_PROGRAM,
-	  .help = "file of its errors where redirect_stderr = no; log_dir/NAME.err.log unless set" },
+	  .help = "file of its errors if redirect_stderr = no; log_dir/NAME.err.log unless set" },
 	{ PROGRAM("redirect_stderr", value_bool, m.redirect_stderr), .def = "yes",
 	  .reload = KEY_RELOAD_PROGRAM, .help = "errors go where the output goes" },
 	LATER(KEY_PROGRAM, "environment_file", "file of NAME=VALUE lines"),
@@ -232,6 +238,7 @@ static const struct key table[] = {
 	LATER(KEY_WITNESS, "cert_file", "own certificate"),
 	LATER(KEY_WITNESS, "key_file", "own key"),
 };
+/* clang-format on */
 
 #define N_KEYS (sizeof(table) / sizeof(table[0]))
 

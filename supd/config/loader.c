@@ -10,7 +10,7 @@
 #include "supd/config/draft_read.h"
 #include "supd/config/model.h"
 
-/* ---- which node is this -------------------------------------------------------------------------- */
+/* ---- which node is this ---------------------------------------------------------------------- */
 
 static int row_of(const struct in_addr *nodes, uint32_t n, const struct sockaddr *sa)
 {
@@ -61,7 +61,7 @@ static int find_self_of_draft(const struct draft *d)
 	return find_local(nodes, d->n_nodes);
 }
 
-/* ---- from a file, or a text, to the block -------------------------------------------------------- */
+/* ---- from a file, or a text, to the block ---------------------------------------------------- */
 
 struct source {
 	const char *text; /* NULL: o->path */
@@ -113,7 +113,7 @@ static int load(const struct loader_options *o, const struct source *from, FILE 
 
 int loader_load(const struct loader_options *o, FILE *problems, struct model **ret_model)
 {
-	const struct source from = { 0 };
+	const struct source from = {0};
 
 	return load(o, &from, problems, ret_model);
 }
@@ -121,7 +121,7 @@ int loader_load(const struct loader_options *o, FILE *problems, struct model **r
 int loader_load_text(const struct loader_options *o, const char *text, size_t len, FILE *problems,
 		     struct model **ret_model)
 {
-	const struct source from = { .text = text, .len = len };
+	const struct source from = {.text = text, .len = len};
 
 	return load(o, &from, problems, ret_model);
 }

@@ -12,7 +12,7 @@ struct loader_options {
 	const char *path;
 	const char *node;   /* --node NAME, or NULL: found by a local address */
 	const char *prefix; /* --prefix DIR, or NULL */
-	bool read_key;	    /* --check-config by somebody who may not read it: false */
+	bool read_key;      /* --check-config by somebody who may not read it: false */
 };
 
 /*
@@ -47,8 +47,8 @@ int loader_print_budget(const struct model *m, FILE *out);
 /*
  * What the file cannot tell: commands and directories of this host that are missing or out of
  * their user's reach, interfaces that are not there, no cgroup v2, no default gateway to ask.
- * Warnings only, since a binary may be on a mount that comes later.  Forks a child for each program;
- * for --check-config.  Returns the number of warnings.
+ * Warnings only, since a binary may be on a mount that comes later.  Forks a child for each
+ * program; for --check-config.  Returns the number of warnings.
  */
 int loader_warn_host(const struct model *m, FILE *out);
 

@@ -117,9 +117,9 @@ static bool node_ok(const struct block *b, const struct model_node *n)
 static bool service_ok(const struct block *b, const struct model_service *s)
 {
 	return str_ok(b, s->name) && str_ok(b, s->interface) && s->n_vips <= MODEL_VIPS_MAX &&
-	       s->n_targets <= MODEL_TARGETS_MAX && (unsigned)s->isolation <= MODEL_ISOLATION_LIST &&
-	       s->vrid > 0 && s->advert_int > 0 && s->vip_lease >= 0 && s->fence_timeout >= 0 &&
-	       bool_ok(&s->pid_namespace);
+	       s->n_targets <= MODEL_TARGETS_MAX &&
+	       (unsigned)s->isolation <= MODEL_ISOLATION_LIST && s->vrid > 0 && s->advert_int > 0 &&
+	       s->vip_lease >= 0 && s->fence_timeout >= 0 && bool_ok(&s->pid_namespace);
 }
 
 static bool program_ok(const struct model *m, const struct block *b, const struct model_program *p)
@@ -154,7 +154,7 @@ static bool rows_ok(const struct model *m, const struct block *b)
 
 int model_verify(const void *buf, uint32_t size)
 {
-	const struct block b = { .start = buf, .size = size };
+	const struct block b = {.start = buf, .size = size};
 	const struct model *m = buf;
 
 	if (buf == NULL || size < sizeof(*m) || (uintptr_t)buf % _Alignof(struct model) != 0)

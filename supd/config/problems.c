@@ -7,7 +7,7 @@
 
 void problems_init(struct problems *p)
 {
-	*p = (struct problems){ 0 };
+	*p = (struct problems){0};
 }
 
 void problems_fini(struct problems *p)
@@ -48,7 +48,7 @@ void problems_add(struct problems *p, unsigned line, const char *fmt, ...)
 		p->error = -ENOMEM;
 		return;
 	}
-	p->v[p->n] = (struct problem){ .line = line, .seq = (unsigned)p->n, .text = text };
+	p->v[p->n] = (struct problem){.line = line, .seq = (unsigned)p->n, .text = text};
 	p->n++;
 }
 

@@ -39,16 +39,17 @@ static int strongest_peer(const struct model *m, int self)
 	int best = MODEL_NONE;
 
 	for (int i = 0; i < (int)m->n_nodes; i++)
-		if (i != self && (best == MODEL_NONE || model_node(m, (uint32_t)i)->priority >
-								model_node(m, (uint32_t)best)->priority))
+		if (i != self &&
+		    (best == MODEL_NONE || model_node(m, (uint32_t)i)->priority >
+						   model_node(m, (uint32_t)best)->priority))
 			best = i;
 	return best;
 }
 
 static bool fits(mtime advert_int, uint8_t priority)
 {
-	const struct budget_input in = { .advert_int = advert_int, .n_peers = 1,
-					 .peer_priorities = &priority };
+	const struct budget_input in = {
+		.advert_int = advert_int, .n_peers = 1, .peer_priorities = &priority};
 	struct budget b;
 
 	budget_compute(&in, &b);
@@ -80,8 +81,8 @@ static void print_remedy(struct report *r, mtime advert_int, int peer)
 	if (p > 0)
 		fprintf(r->out, "priority of [node:%s] to %u or less", name, p);
 	if (!slower && p == 0)
-		fprintf(r->out, "priority of [node:%s] to %u, and advert_int to %lldms or more", name,
-			modest, ms(shortest_advert_int(advert_int, modest)));
+		fprintf(r->out, "priority of [node:%s] to %u, and advert_int to %lldms or more",
+			name, modest, ms(shortest_advert_int(advert_int, modest)));
 	fputc('\n', r->out);
 }
 
@@ -101,29 +102,37 @@ static void print_active_on(struct report *r, uint32_t service, int self)
 
 	build_budget(r->m, service, self, &b);
 	rest = b.d_min - BUDGET_KILL;
-	fprintf(r->out, "  active on %s: %s (priority %u) can start %lldms (D_min) after the last "
-			"proof of contact, no sooner\n", name,
-		model_node_name(r->m, (uint32_t)peer), model_node(r->m, (uint32_t)peer)->priority,
-		ms(b.d_min));
-	snprintf(text, sizeof(text), "D_min - kill_budget = %lldms - %lldms = %lldms >= 2 advert_int = %lldms",
+	fprintf(r->out,
+		"  active on %s: %s (priority %u) can start %lldms (D_min) after the last "
+		"proof of contact, no sooner\n",
+		name, model_node_name(r->m, (uint32_t)peer),
+		model_node(r->m, (uint32_t)peer)->priority, ms(b.d_min));
+	snprintf(text, sizeof(text),
+		 "D_min - kill_budget = %lldms - %lldms = %lldms >= 2 advert_int = %lldms",
 		 ms(b.d_min), ms(BUDGET_KILL), ms(rest), ms(2 * s->advert_int));
 	print_inequality(r, rest >= 2 * s->advert_int, text);
-	snprintf(text, sizeof(text), "1.2 advert_int + two answers = %lldms < D_min - kill_budget = %lldms",
+	snprintf(text, sizeof(text),
+		 "1.2 advert_int + two answers = %lldms < D_min - kill_budget = %lldms",
 		 ms(b.renewal_need), ms(rest));
 	print_inequality(r, b.renewal_fits, text);
-	fprintf(r->out, "    programs are dead %lldms after the last proof of contact\n", ms(b.life));
+	fprintf(r->out, "    programs are dead %lldms after the last proof of contact\n",
+		ms(b.life));
 	tolerance = b.life - b.renewal_need;
 	if (tolerance > 0)
-		fprintf(r->out, "    a stall of this host or its network of up to %lldms costs nothing, a "
-				"longer one the service's life\n", ms(tolerance));
+		fprintf(r->out,
+			"    a stall of this host or its network of up to %lldms costs nothing, a "
+			"longer one the service's life\n",
+			ms(tolerance));
 	if (b.tier0)
 		return;
 	print_remedy(r, s->advert_int, peer);
-	warn(r, "tier 0 is not reached while %s is active: a peer may start before the programs "
-		"there are dead", name);
+	warn(r,
+	     "tier 0 is not reached while %s is active: a peer may start before the programs "
+	     "there are dead",
+	     name);
 }
 
-/* ---- what a service's keys leave open ------------------------------------------------------------ */
+/* ---- what a service's keys leave open -------------------------------------------------------- */
 
 static bool is_node(const struct model *m, struct in_addr a)
 {
@@ -147,21 +156,26 @@ static void warn_service(struct report *r, uint32_t row)
 	struct budget b;
 
 	if (s->isolation == MODEL_ISOLATION_OFF)
-		warn(r, "isolation_probe = off: an isolated host is not covered, it takes a cut cable "
-			"for a dead peer and starts a second instance");
+		warn(r,
+		     "isolation_probe = off: an isolated host is not covered, it takes a cut cable "
+		     "for a dead peer and starts a second instance");
 	if (asks_only_nodes(r->m, s))
-		warn(r, "isolation_probe has only nodes: their silence proves nothing, so an isolated "
-			"host is not covered; add the gateway");
+		warn(r,
+		     "isolation_probe has only nodes: their silence proves nothing, so an isolated "
+		     "host is not covered; add the gateway");
 	if (!s->pid_namespace)
-		warn(r, "pid_namespace = no: tier 0 covers direct children only, what a program forks "
-			"may outlive a kill -9 of supd");
+		warn(r,
+		     "pid_namespace = no: tier 0 covers direct children only, what a program forks "
+		     "may outlive a kill -9 of supd");
 	if (s->vip_lease == 0)
-		warn(r, "vip_lease = off: the address stays on a host where all of supd was killed");
+		warn(r,
+		     "vip_lease = off: the address stays on a host where all of supd was killed");
 	build_budget(r->m, row, MODEL_NONE, &b);
 	if (r->m->supd.engine_timeout > b.engine_timeout)
-		warn(r, "engine_timeout %lldms is more than %lldms (D_min / 3, at most 1s): a hung "
-			"engine may cost the service its life", ms(r->m->supd.engine_timeout),
-		     ms(b.engine_timeout));
+		warn(r,
+		     "engine_timeout %lldms is more than %lldms (D_min / 3, at most 1s): a hung "
+		     "engine may cost the service its life",
+		     ms(r->m->supd.engine_timeout), ms(b.engine_timeout));
 }
 
 static bool all_linked(const struct model *m)
@@ -215,7 +229,9 @@ static void warn_nodes(struct report *r)
 
 		linked += n->peer_link;
 		if (!n->peer_link)
-			warn(r, "[node:%s] has peer_link = no: nothing is promised about its processes",
+			warn(r,
+			     "[node:%s] has peer_link = no: nothing is promised about its "
+			     "processes",
 			     model_node_name(r->m, i));
 	}
 	if (linked < 2)
@@ -224,11 +240,12 @@ static void warn_nodes(struct report *r)
 
 int loader_print_budget(const struct model *m, FILE *out)
 {
-	struct report r = { .m = m, .out = out };
+	struct report r = {.m = m, .out = out};
 
 	fprintf(out, "cluster %s: %u nodes, %u services, %u programs; this node: %s\n",
 		model_str(m, m->supd.cluster), m->n_nodes, m->n_services, m->n_programs,
-		m->self == MODEL_NONE ? "not found by its address" : model_node_name(m, (uint32_t)m->self));
+		m->self == MODEL_NONE ? "not found by its address"
+				      : model_node_name(m, (uint32_t)m->self));
 	fprintf(out, "engine_timeout %lldms\n", ms(m->supd.engine_timeout));
 	warn_nodes(&r);
 	for (uint32_t i = 0; i < m->n_services; i++)

@@ -53,12 +53,13 @@ static int absolute_prefix(const char *prefix, char *buf, size_t size)
 
 static int add_directory(struct draft *d, const char *base, uint32_t text, struct model_str *ret)
 {
-	return add_path(d, ret, (const char *const[]){ base, draft_text(d, text), "", "" });
+	return add_path(d, ret, (const char *const[]){base, draft_text(d, text), "", ""});
 }
 
 static int resolve_directories(struct draft *d, const char *prefix)
 {
-	const size_t longest = sizeof(((struct sockaddr_un *)NULL)->sun_path) - sizeof("/supd.sock");
+	const size_t longest =
+		sizeof(((struct sockaddr_un *)NULL)->sun_path) - sizeof("/supd.sock");
 	struct draft_supd *s = &d->supd;
 	char base[PREFIX_SIZE];
 	size_t n;
@@ -74,9 +75,11 @@ static int resolve_directories(struct draft *d, const char *prefix)
 		return r;
 	n = strlen(pool_at(&d->strings, s->m.run_dir.off));
 	if (n > longest)
-		problems_add(d->problems, key_line(KEY_SUPD, &s->h, "run_dir"),
-			     "run_dir has %zu characters%s, expected at most %zu: the path of a socket "
-			     "is short", n, *base != '\0' ? " with its prefix" : "", longest);
+		problems_add(
+			d->problems, key_line(KEY_SUPD, &s->h, "run_dir"),
+			"run_dir has %zu characters%s, expected at most %zu: the path of a socket "
+			"is short",
+			n, *base != '\0' ? " with its prefix" : "", longest);
 	return 0;
 }
 
@@ -92,7 +95,7 @@ static int resolve_log(struct draft *d, const struct draft_program *p, uint32_t 
 	log_dir = strdup(pool_at(&d->strings, d->supd.m.log_dir.off));
 	if (log_dir == NULL)
 		return -ENOMEM;
-	r = add_path(d, ret, (const char *const[]){ log_dir, "/", p->h.name, ending });
+	r = add_path(d, ret, (const char *const[]){log_dir, "/", p->h.name, ending});
 	free(log_dir);
 	return r;
 }
@@ -123,9 +126,10 @@ static void resolve_service(struct draft *d, struct draft_program *p)
 		return;
 	p->m.service = find_service(d, name);
 	if (p->m.service == MODEL_NONE)
-		problems_add(d->problems, key_line(KEY_PROGRAM, &p->h, "service"),
-			     "service = \"%.60s\" names no service, expected a section [service:%.60s]",
-			     name, name);
+		problems_add(
+			d->problems, key_line(KEY_PROGRAM, &p->h, "service"),
+			"service = \"%.60s\" names no service, expected a section [service:%.60s]",
+			name, name);
 }
 
 static void resolve_self(struct draft *d, const char *node)
@@ -136,8 +140,8 @@ static void resolve_self(struct draft *d, const char *node)
 		if (strcmp(d->nodes[i].h.name, node) == 0)
 			d->self = (int)i;
 	if (d->self == MODEL_NONE)
-		problems_add(d->problems, 0, "--node %s names no node, expected a section [node:%s]",
-			     node, node);
+		problems_add(d->problems, 0,
+			     "--node %s names no node, expected a section [node:%s]", node, node);
 }
 
 /* The names of the sections become strings of the block. */

@@ -20,11 +20,15 @@ static void missing(struct draft *d, unsigned line, const char *key, const char 
 		    const char *kind, int error)
 {
 	if (error == 0)
-		problems_add(d->problems, line, "%s = \"%.60s\" does not exist, expected a %s of this "
-						"host", key, name, kind);
+		problems_add(d->problems, line,
+			     "%s = \"%.60s\" does not exist, expected a %s of this "
+			     "host",
+			     key, name, kind);
 	else
-		problems_add(d->problems, line, "%s = \"%.60s\" cannot be looked up: %s, expected a %s "
-						"of this host", key, name, strerror(error), kind);
+		problems_add(d->problems, line,
+			     "%s = \"%.60s\" cannot be looked up: %s, expected a %s "
+			     "of this host",
+			     key, name, strerror(error), kind);
 }
 
 /* getpwnam(3) and getgrnam(3) have several ways to say "not found". */
@@ -109,11 +113,11 @@ static int add_environment(struct draft *d, struct draft_program *p, const struc
 	const struct {
 		const char *name, *value;
 	} defaults[] = {
-		{ "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
-		{ "HOME", *pw->pw_dir != '\0' ? pw->pw_dir : "/" },
-		{ "USER", pw->pw_name },
-		{ "LOGNAME", pw->pw_name },
-		{ "SHELL", *pw->pw_shell != '\0' ? pw->pw_shell : "/bin/sh" },
+		{"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		{"HOME", *pw->pw_dir != '\0' ? pw->pw_dir : "/"},
+		{"USER", pw->pw_name},
+		{"LOGNAME", pw->pw_name},
+		{"SHELL", *pw->pw_shell != '\0' ? pw->pw_shell : "/bin/sh"},
 	};
 	const char *word;
 	uint32_t off;

@@ -26,8 +26,7 @@ static const struct draft_node *node_of_address(const struct draft *d, uint32_t 
 						struct in_addr a)
 {
 	for (uint32_t i = 0; i < n_nodes; i++)
-		if (node_has(&d->nodes[i], "address") &&
-		    d->nodes[i].m.address.s_addr == a.s_addr)
+		if (node_has(&d->nodes[i], "address") && d->nodes[i].m.address.s_addr == a.s_addr)
 			return &d->nodes[i];
 	return NULL;
 }
@@ -39,10 +38,11 @@ static void check_nodes(struct draft *d)
 		const struct draft_node *first = node_of_address(d, i, n->m.address);
 
 		if (node_has(n, "address") && first != NULL)
-			problems_add(d->problems, key_line(KEY_NODE, &n->h, "address"),
-				     "address is that of [node:%s] in line %u, expected one for each "
-				     "node", first->h.name,
-				     key_line(KEY_NODE, &first->h, "address"));
+			problems_add(
+				d->problems, key_line(KEY_NODE, &n->h, "address"),
+				"address is that of [node:%s] in line %u, expected one for each "
+				"node",
+				first->h.name, key_line(KEY_NODE, &first->h, "address"));
 	}
 }
 
@@ -62,7 +62,8 @@ static void check_vrid(struct draft *d, uint32_t row)
 			continue;
 		problems_add(d->problems, key_line(KEY_SERVICE, &s->h, "virtual_router_id"),
 			     "virtual_router_id %u is that of [service:%s] in line %u on the same "
-			     "interface, expected another", s->m.vrid, o->h.name,
+			     "interface, expected another",
+			     s->m.vrid, o->h.name,
 			     key_line(KEY_SERVICE, &o->h, "virtual_router_id"));
 		return;
 	}
@@ -85,14 +86,17 @@ static void check_vip(struct draft *d, uint32_t row, struct in_addr vip)
 
 	inet_ntop(AF_INET, &vip, text, sizeof(text));
 	if (n != NULL)
-		problems_add(d->problems, line,
-			     "virtual_ipaddress %s is the address of [node:%s], expected one of its "
-			     "own", text, n->h.name);
+		problems_add(
+			d->problems, line,
+			"virtual_ipaddress %s is the address of [node:%s], expected one of its "
+			"own",
+			text, n->h.name);
 	for (uint32_t i = 0; i < row; i++)
 		if (has_vip(&d->services[i], vip))
 			problems_add(d->problems, line,
 				     "virtual_ipaddress %s is that of [service:%s] in line %u, "
-				     "expected one of its own", text, d->services[i].h.name,
+				     "expected one of its own",
+				     text, d->services[i].h.name,
 				     key_line(KEY_SERVICE, &d->services[i].h, "virtual_ipaddress"));
 }
 
@@ -105,11 +109,12 @@ static void check_targets(struct draft *d, const struct draft_service *s)
 		inet_ntop(AF_INET, &s->m.targets[i], text, sizeof(text));
 		for (uint32_t j = 0; j < d->n_services; j++)
 			if (has_vip(&d->services[j], s->m.targets[i]))
-				problems_add(d->problems,
-					     key_line(KEY_SERVICE, &s->h, "isolation_probe"),
-					     "isolation_probe %s is a virtual address of [service:%s], "
-					     "expected a host such as the gateway", text,
-					     d->services[j].h.name);
+				problems_add(
+					d->problems,
+					key_line(KEY_SERVICE, &s->h, "isolation_probe"),
+					"isolation_probe %s is a virtual address of [service:%s], "
+					"expected a host such as the gateway",
+					text, d->services[j].h.name);
 	}
 }
 
@@ -146,9 +151,11 @@ static void check_name(struct draft *d, const struct draft_program *p)
 {
 	for (uint32_t i = 0; i < d->n_services; i++)
 		if (strcmp(d->services[i].h.name, p->h.name) == 0)
-			problems_add(d->problems, p->h.line,
-				     "[program:%s] has the name of [service:%s] in line %u, expected "
-				     "one of its own", p->h.name, p->h.name, d->services[i].h.line);
+			problems_add(
+				d->problems, p->h.line,
+				"[program:%s] has the name of [service:%s] in line %u, expected "
+				"one of its own",
+				p->h.name, p->h.name, d->services[i].h.line);
 }
 
 struct log_use {
@@ -180,19 +187,20 @@ static void check_logs(struct draft *d)
 	for (uint32_t i = 0; i < d->n_programs; i++) {
 		const struct draft_program *p = &d->programs[i];
 
-		v[n++] = (struct log_use){ pool_at(&d->strings, p->m.stdout_logfile.off), p,
-					   "stdout_logfile" };
+		v[n++] = (struct log_use){pool_at(&d->strings, p->m.stdout_logfile.off), p,
+					  "stdout_logfile"};
 		if (!p->m.redirect_stderr && key_is_set(KEY_PROGRAM, &p->h, "redirect_stderr"))
-			v[n++] = (struct log_use){ pool_at(&d->strings, p->m.stderr_logfile.off),
-						   p, "stderr_logfile" };
+			v[n++] = (struct log_use){pool_at(&d->strings, p->m.stderr_logfile.off), p,
+						  "stderr_logfile"};
 	}
 	qsort(v, n, sizeof(*v), by_path);
 	for (size_t i = 1; i < n; i++)
 		if (strcmp(v[i - 1].path, v[i].path) == 0)
-			problems_add(d->problems, key_line(KEY_PROGRAM, &v[i].p->h, v[i].key),
-				     "%s = \"%.60s\" is the %s of [program:%s] too, expected a file "
-				     "for each", v[i].key, v[i].path, v[i - 1].key,
-				     v[i - 1].p->h.name);
+			problems_add(
+				d->problems, key_line(KEY_PROGRAM, &v[i].p->h, v[i].key),
+				"%s = \"%.60s\" is the %s of [program:%s] too, expected a file "
+				"for each",
+				v[i].key, v[i].path, v[i - 1].key, v[i - 1].p->h.name);
 	free(v);
 }
 

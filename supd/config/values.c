@@ -85,8 +85,10 @@ int value_interface(struct value *v)
 	size_t n = strlen(v->text);
 
 	if (n == 0 || n >= IFNAMSIZ || strpbrk(v->text, "/: \t,\"'") != NULL)
-		return value_reject(v, "is not an interface, expected one name of at most %d "
-				       "characters", IFNAMSIZ - 1);
+		return value_reject(v,
+				    "is not an interface, expected one name of at most %d "
+				    "characters",
+				    IFNAMSIZ - 1);
 	return keep(v);
 }
 
@@ -204,8 +206,10 @@ int value_duration(struct value *v)
 	r = parse_duration(v->text, &d);
 	list_choices(k, words, sizeof(words));
 	if (r == -EINVAL)
-		return value_reject(v, "is not a duration, expected %s%sa number with ms, s, min "
-				       "or h", words, *words != '\0' ? ", or " : "");
+		return value_reject(v,
+				    "is not a duration, expected %s%sa number with ms, s, min "
+				    "or h",
+				    words, *words != '\0' ? ", or " : "");
 	if (r < 0 || d < k->min || d > k->max)
 		return value_reject(v, "is out of range, expected %s to %s",
 				    duration_text(k->min, min), duration_text(k->max, max));
@@ -220,7 +224,8 @@ int value_signal(struct value *v)
 	int signo;
 
 	if (parse_signal(v->text, &signo) < 0)
-		return value_reject(v, "is not a signal, expected a name such as TERM, or a number");
+		return value_reject(v,
+				    "is not a signal, expected a name such as TERM, or a number");
 	return store(v, signo);
 }
 

@@ -22,23 +22,23 @@ struct value {
 /* Set why, and -EINVAL. */
 int value_reject(struct value *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-int value_name(struct value *v);	/* model_str */
-int value_text(struct value *v);	/* uint32_t in scratch: a word that is looked up later */
-int value_path(struct value *v);	/* uint32_t in scratch: absolute */
-int value_path_str(struct value *v);	/* model_str: absolute */
-int value_interface(struct value *v);	/* model_str */
-int value_uint(struct value *v);	/* uint8_t, uint16_t, uint32_t by width */
-int value_octal(struct value *v);	/* mode_t */
+int value_name(struct value *v);      /* model_str */
+int value_text(struct value *v);      /* uint32_t in scratch: a word that is looked up later */
+int value_path(struct value *v);      /* uint32_t in scratch: absolute */
+int value_path_str(struct value *v);  /* model_str: absolute */
+int value_interface(struct value *v); /* model_str */
+int value_uint(struct value *v);      /* uint8_t, uint16_t, uint32_t by width */
+int value_octal(struct value *v);     /* mode_t */
 int value_bool(struct value *v);
-int value_choice(struct value *v);	/* int-sized, or bool, by width */
-int value_duration(struct value *v);	/* mtime; a choice's word stands for its value */
-int value_signal(struct value *v);	/* int */
-int value_exitcodes(struct value *v);	/* 32 bytes */
-int value_address(struct value *v);	/* struct in_addr */
-int value_vips(struct value *v);	/* draft_service: vips, n_vips */
-int value_isolation(struct value *v);	/* draft_service: isolation, targets, n_targets */
+int value_choice(struct value *v);        /* int-sized, or bool, by width */
+int value_duration(struct value *v);      /* mtime; a choice's word stands for its value */
+int value_signal(struct value *v);        /* int */
+int value_exitcodes(struct value *v);     /* 32 bytes */
+int value_address(struct value *v);       /* struct in_addr */
+int value_vips(struct value *v);          /* draft_service: vips, n_vips */
+int value_isolation(struct value *v);     /* draft_service: isolation, targets, n_targets */
 int value_restart_limit(struct value *v); /* draft_service: restart_limit, restart_window */
-int value_command(struct value *v);	/* model_strv */
-int value_environment(struct value *v); /* model_strv in scratch */
+int value_command(struct value *v);       /* model_strv */
+int value_environment(struct value *v);   /* model_strv in scratch */
 
 #endif

@@ -76,8 +76,8 @@ static int blame(struct value *v, const char *item)
 	return value_reject(v, "has %.64s, which %.160s", item, why);
 }
 
-static int read_addresses(struct value *v, int (*read)(struct value *, const char *,
-						       struct in_addr *),
+static int read_addresses(struct value *v,
+			  int (*read)(struct value *, const char *, struct in_addr *),
 			  struct in_addr *to, size_t max, uint8_t *ret_n)
 {
 	char buf[INI_VALUE_MAX + 1];
@@ -135,7 +135,7 @@ int value_isolation(struct value *v)
 
 /* ---- restart_limit = N/W --------------------------------------------------------------------- */
 
-#define LIMIT_MAX	 1000
+#define LIMIT_MAX        1000
 #define LIMIT_WINDOW_MAX MTIME_SEC(86400)
 
 int value_restart_limit(struct value *v)
@@ -170,7 +170,7 @@ static int split_words(struct value *v, char *buf, size_t size, struct parse_str
 static int keep_words(struct value *v, struct pool *pool, const char *buf,
 		      const struct parse_strv *words)
 {
-	struct model_strv s = { .count = words->count };
+	struct model_strv s = {.count = words->count};
 	int r = pool_add(pool, buf, words->len, &s.off);
 
 	if (r == 0)
@@ -215,12 +215,14 @@ static int check_variable(struct value *v, const char *words, const char *word)
 	if (!is_variable(word))
 		return value_reject(v, "has \"%.40s\", expected NAME=VALUE", word);
 	if (strncmp(word, "SUPD_", 5) == 0)
-		return value_reject(v, "sets %.40s, expected no name that begins with SUPD_: supd "
-				       "sets those", word);
+		return value_reject(v,
+				    "sets %.40s, expected no name that begins with SUPD_: supd "
+				    "sets those",
+				    word);
 	for (const char *w = words; w < word; w = parse_strv_next(w))
 		if (same_variable(word, w))
-			return value_reject(v, "sets %.*s twice, expected it once",
-					    n > 40 ? 40 : n, word);
+			return value_reject(v, "sets %.*s twice, expected it once", n > 40 ? 40 : n,
+					    word);
 	return 0;
 }
 

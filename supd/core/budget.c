@@ -29,7 +29,8 @@
  * Invariants: life > 0; tier0 implies life = d_min - kill_budget and life > renewal_need.
  */
 
-/* (3 + (256 - p)/256 - 1) x 0.99, in 25,600ths: advert_int is at most 40.95 s, so nothing overflows. */
+/* (3 + (256 - p)/256 - 1) x 0.99, in 25,600ths: advert_int is at most 40.95 s, so nothing
+ * overflows. */
 static mtime soonest_start(mtime advert_int, uint8_t priority)
 {
 	return advert_int * (2 * 256 + (256 - priority)) * 99 / 25600;
@@ -37,12 +38,11 @@ static mtime soonest_start(mtime advert_int, uint8_t priority)
 
 void budget_compute(const struct budget_input *in, struct budget *ret)
 {
-	struct budget b = { .d_min = MTIME_NEVER };
+	struct budget b = {.d_min = MTIME_NEVER};
 	mtime rest;
 
 	for (unsigned i = 0; i < in->n_peers; i++)
-		b.d_min = mtime_min(b.d_min,
-				    soonest_start(in->advert_int, in->peer_priorities[i]));
+		b.d_min = mtime_min(b.d_min, soonest_start(in->advert_int, in->peer_priorities[i]));
 
 	rest = b.d_min == MTIME_NEVER ? MTIME_NEVER : b.d_min - BUDGET_KILL;
 	b.renewal_need = in->advert_int * 12 / 10 + 2 * BUDGET_ANSWER;

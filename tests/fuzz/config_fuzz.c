@@ -50,7 +50,7 @@ static void damage(const struct model *m)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct loader_options o = { .path = "fuzz.ini" };
+	const struct loader_options o = {.path = "fuzz.ini"};
 	struct model *m = NULL;
 	char *text = NULL;
 	size_t text_size = 0;
@@ -123,8 +123,8 @@ static void add(struct corpus *c, const char *path)
 /* Replace, remove or insert a few bytes, or splice in a piece of another input. */
 static size_t mutate_once(const struct corpus *c, uint8_t *buf, size_t size, uint32_t *seed)
 {
-	static const char pieces[][16] = { "=", "\n", "[", "]", ";", " ", "\n[", "\"", "'", "\\", "/",
-					   ",", "99999999999", "\n\n\n", "$", ":" };
+	static const char pieces[][16] = {"=", "\n", "[", "]", ";",           " ",      "\n[", "\"",
+					  "'", "\\", "/", ",", "99999999999", "\n\n\n", "$",   ":"};
 	const char *piece = pieces[next_random(seed) % 16];
 	size_t at = size == 0 ? 0 : next_random(seed) % size, n;
 

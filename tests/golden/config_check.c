@@ -16,11 +16,13 @@
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "node", required_argument, NULL, 'n' }, { "prefix", required_argument, NULL, 'p' },
-		{ "key", no_argument, NULL, 'k' },	  { "host", no_argument, NULL, 'h' },
-		{ 0 },
+		{"node", required_argument, NULL, 'n'},
+		{"prefix", required_argument, NULL, 'p'},
+		{"key", no_argument, NULL, 'k'},
+		{"host", no_argument, NULL, 'h'},
+		{0},
 	};
-	struct loader_options o = { 0 };
+	struct loader_options o = {0};
 	struct model *m;
 	bool host = false;
 	int c, r;

@@ -10,8 +10,8 @@
 
 static struct budget compute(mtime advert_int, unsigned n, const uint8_t *priorities)
 {
-	const struct budget_input in = { .advert_int = advert_int, .n_peers = n,
-					 .peer_priorities = priorities };
+	const struct budget_input in = {
+		.advert_int = advert_int, .n_peers = n, .peer_priorities = priorities};
 	struct budget b;
 
 	budget_compute(&in, &b);
@@ -26,8 +26,8 @@ static double d_min(double advert_int, uint8_t priority)
 
 static void d_min_is_the_formula_of_the_design(void **state)
 {
-	static const mtime intervals[] = { MTIME_MS(10), MTIME_MS(100), MTIME_SEC(1),
-					   MTIME_MS(40950) };
+	static const mtime intervals[] = {MTIME_MS(10), MTIME_MS(100), MTIME_SEC(1),
+					  MTIME_MS(40950)};
 
 	for (size_t i = 0; i < COUNT(intervals); i++)
 		for (unsigned p = 1; p <= 254; p++) {
@@ -42,7 +42,7 @@ static void d_min_is_the_formula_of_the_design(void **state)
 
 static void the_strongest_peer_decides(void **state)
 {
-	static const uint8_t three[] = { 50, 200, 100 }, strongest[] = { 200 };
+	static const uint8_t three[] = {50, 200, 100}, strongest[] = {200};
 
 	assert_true(compute(MTIME_SEC(1), 3, three).d_min ==
 		    compute(MTIME_SEC(1), 1, strongest).d_min);
@@ -56,14 +56,14 @@ static void tiers(void **state)
 		bool tier0, renewal_fits;
 		const char *why;
 	} cases[] = {
-		{ MTIME_SEC(1), 100, true, true, "the defaults" },
-		{ MTIME_SEC(1), 245, true, true, "the highest priority that fits at 1 s" },
-		{ MTIME_SEC(1), 246, false, true, "and the first that does not" },
-		{ MTIME_SEC(1), 254, false, true, "skew of almost nothing" },
-		{ MTIME_SEC(40), 254, false, true, "no advert_int helps against that" },
-		{ MTIME_MS(100), 150, true, true, "100 ms" },
-		{ MTIME_MS(10), 1, false, false, "10 ms: kill_budget eats it all" },
-		{ MTIME_MS(10), 254, false, false, "10 ms, D_min below kill_budget" },
+		{MTIME_SEC(1), 100, true, true, "the defaults"},
+		{MTIME_SEC(1), 245, true, true, "the highest priority that fits at 1 s"},
+		{MTIME_SEC(1), 246, false, true, "and the first that does not"},
+		{MTIME_SEC(1), 254, false, true, "skew of almost nothing"},
+		{MTIME_SEC(40), 254, false, true, "no advert_int helps against that"},
+		{MTIME_MS(100), 150, true, true, "100 ms"},
+		{MTIME_MS(10), 1, false, false, "10 ms: kill_budget eats it all"},
+		{MTIME_MS(10), 254, false, false, "10 ms, D_min below kill_budget"},
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -77,8 +77,8 @@ static void tiers(void **state)
 
 static void life_ends_before_a_peer_can_start(void **state)
 {
-	static const mtime intervals[] = { MTIME_MS(10), MTIME_MS(50), MTIME_MS(100), MTIME_SEC(1),
-					   MTIME_SEC(10), MTIME_MS(40950) };
+	static const mtime intervals[] = {MTIME_MS(10), MTIME_MS(50),  MTIME_MS(100),
+					  MTIME_SEC(1), MTIME_SEC(10), MTIME_MS(40950)};
 
 	for (size_t i = 0; i < COUNT(intervals); i++)
 		for (unsigned p = 1; p <= 254; p++) {
@@ -121,11 +121,11 @@ static void time_outs_that_auto_stands_for(void **state)
 		mtime engine_min, engine_max, fence;
 		const char *why;
 	} cases[] = {
-		{ MTIME_SEC(10), MTIME_SEC(1), MTIME_SEC(1), MTIME_MS(50), "at most 1 s" },
-		{ MTIME_SEC(1), MTIME_MS(861), MTIME_MS(862), MTIME_MS(50), "a third of D_min" },
-		{ MTIME_MS(100), MTIME_MS(86), MTIME_MS(87), MTIME_MS(50), "fence: the limit" },
-		{ MTIME_MS(50), MTIME_MS(50), MTIME_MS(50), MTIME_MS(25), "at least 50 ms" },
-		{ MTIME_MS(10), MTIME_MS(50), MTIME_MS(50), MTIME_MS(5), "fence: half an interval" },
+		{MTIME_SEC(10), MTIME_SEC(1), MTIME_SEC(1), MTIME_MS(50), "at most 1 s"},
+		{MTIME_SEC(1), MTIME_MS(861), MTIME_MS(862), MTIME_MS(50), "a third of D_min"},
+		{MTIME_MS(100), MTIME_MS(86), MTIME_MS(87), MTIME_MS(50), "fence: the limit"},
+		{MTIME_MS(50), MTIME_MS(50), MTIME_MS(50), MTIME_MS(25), "at least 50 ms"},
+		{MTIME_MS(10), MTIME_MS(50), MTIME_MS(50), MTIME_MS(5), "fence: half an interval"},
 	};
 	uint8_t priority = 100;
 

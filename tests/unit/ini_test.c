@@ -17,7 +17,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-/* What the callbacks were told, as text: "line[section]", "line section.key=value", "line!problem". */
+/* What the callbacks were told, as text: "line[section]", "line section.key=value", "line!problem".
+ */
 struct story {
 	char text[16384];
 	size_t len;
@@ -52,12 +53,11 @@ static void on_problem(void *user, unsigned line, const char *text)
 }
 
 static const struct ini_callbacks callbacks = {
-	.section = on_section, .key = on_key, .problem = on_problem
-};
+	.section = on_section, .key = on_key, .problem = on_problem};
 
 static void check(const char *text, size_t len, int result, const char *expected)
 {
-	struct story s = { .len = 0 };
+	struct story s = {.len = 0};
 	int r = ini_read_text(text, len, &callbacks, &s);
 
 	assert_string_equal(s.text, expected);
@@ -90,7 +90,7 @@ static void values_are_literal(void **state)
 
 static void a_long_value_is_whole(void **state)
 {
-	static const size_t lengths[] = { 180, 199, 200, 201, 1024, INI_VALUE_MAX };
+	static const size_t lengths[] = {180, 199, 200, 201, 1024, INI_VALUE_MAX};
 
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		char value[INI_VALUE_MAX + 1], text[INI_VALUE_MAX + 64];
@@ -128,8 +128,7 @@ static void a_value_has_its_limit(void **state)
 
 	memset(text + len, 'v', INI_VALUE_MAX + 1);
 	strcpy(text + len + INI_VALUE_MAX + 1, "\n");
-	check_text(text, -EINVAL,
-		   "1[a]\n2!x: value of 4001 characters, expected at most 4000\n");
+	check_text(text, -EINVAL, "1[a]\n2!x: value of 4001 characters, expected at most 4000\n");
 }
 
 static void an_indented_line_is_no_continuation(void **state)
@@ -146,7 +145,8 @@ static void control_characters_are_refused(void **state)
 	check_text("[a]\r\nx = 1\n", -EINVAL,
 		   "1!carriage return, expected lines that end with a newline alone\n"
 		   "2!x before any section, expected [section] first\n");
-	check_text("[a]\nx = \x1b[2J\n", -EINVAL, "1[a]\n2!control character 0x1b, expected text\n");
+	check_text("[a]\nx = \x1b[2J\n", -EINVAL,
+		   "1[a]\n2!control character 0x1b, expected text\n");
 	check_text("[a]\nx = 1\t2\n", 0, "1[a]\n2 a.x=1\t2\n");
 }
 
@@ -183,15 +183,18 @@ static void duplicates_name_both_lines(void **state)
 
 static void a_section_name_is_not_cut(void **state)
 {
-	check_text("[program:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\nx = 1\n", 0,
-		   "1[program:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\n"
-		   "2 program:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.x=1\n");
+	check_text(
+		"[program:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\nx = "
+		"1\n",
+		0,
+		"1[program:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\n"
+		"2 program:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.x=1\n");
 }
 
 static void too_many_keys_are_refused(void **state)
 {
 	char text[INI_KEYS_MAX * 12 + 64] = "[a]\n", *at = text + 4;
-	struct story s = { .len = 0 };
+	struct story s = {.len = 0};
 
 	for (int i = 0; i <= INI_KEYS_MAX; i++)
 		at += sprintf(at, "k%d = 1\n", i);
@@ -227,14 +230,14 @@ static int remove_dir(void **state)
 
 static void only_a_regular_file_is_read(void **state)
 {
-	struct story s = { .len = 0 };
+	struct story s = {.len = 0};
 	char path[64];
 
 	assert_int_equal(ini_read_file(dir, &callbacks, &s), -EINVAL);
 	assert_string_equal(s.text, "0!not a regular file, expected one\n");
 	snprintf(path, sizeof(path), "%s/fifo", dir);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	s = (struct story){ .len = 0 };
+	s = (struct story){.len = 0};
 	assert_int_equal(ini_read_file(path, &callbacks, &s), -EINVAL);
 	assert_string_equal(s.text, "0!not a regular file, expected one\n");
 	snprintf(path, sizeof(path), "%s/none", dir);
@@ -243,7 +246,7 @@ static void only_a_regular_file_is_read(void **state)
 
 static void a_file_is_read(void **state)
 {
-	struct story s = { .len = 0 };
+	struct story s = {.len = 0};
 	char path[64];
 	FILE *f;
 

@@ -18,13 +18,12 @@
 #include "supd/config/keys.h"
 #include "supd/config/model.h"
 
-#define SUPD                                                                                       \
-	"[supd]\ncluster = test\nkey_file = /etc/supd/key\nuser = root\nsocket_group = root\n"
+#define SUPD  "[supd]\ncluster = test\nkey_file = /etc/supd/key\nuser = root\nsocket_group = root\n"
 #define NODES "[node:a]\naddress = 192.0.2.11\npriority = 150\n[node:b]\naddress = 192.0.2.12\n"
 #define SERVICE                                                                                    \
 	"[service:s]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.0.2.100\n"
 #define PROGRAM "[program:p]\nservice = s\ncommand = /bin/echo 'a b' c\n"
-#define ALL	SUPD NODES SERVICE PROGRAM
+#define ALL     SUPD NODES SERVICE PROGRAM
 
 static struct model *load_as(const struct loader_options *o, const char *text)
 {
@@ -38,12 +37,12 @@ static struct model *load_as(const struct loader_options *o, const char *text)
 
 static struct model *load(const char *text)
 {
-	const struct loader_options o = { .path = "test.ini" };
+	const struct loader_options o = {.path = "test.ini"};
 
 	return load_as(&o, text);
 }
 
-/* ---- what the block holds ------------------------------------------------------------------------ */
+/* ---- what the block holds -------------------------------------------------------------------- */
 
 static void defaults_are_those_of_the_design(void **state)
 {
@@ -58,7 +57,8 @@ static void defaults_are_those_of_the_design(void **state)
 	assert_int_equal(m->supd.socket_mode, 0660);
 	assert_false(m->supd.log_to_stderr);
 	assert_int_equal(m->supd.log_level, LOG_LEVEL_INFO);
-	assert_true(m->supd.engine_timeout > MTIME_MS(796) && m->supd.engine_timeout < MTIME_MS(797));
+	assert_true(m->supd.engine_timeout > MTIME_MS(796) &&
+		    m->supd.engine_timeout < MTIME_MS(797));
 	assert_int_equal(model_node(m, 1)->priority, 100);
 	assert_true(model_node(m, 1)->peer_link);
 	assert_true(s->advert_int == MTIME_SEC(1) && s->vip_lease == MTIME_SEC(3));
@@ -82,15 +82,18 @@ static void every_key_reaches_its_member(void **state)
 {
 	struct model *m = load(
 		SUPD "peer_port = 7200\nrun_dir = /r\nstate_dir = /s\nlog_dir = /l\n"
-		"log_target = stderr\nlog_level = debug\nsocket_mode = 0600\nengine_timeout = 300ms\n"
-		"[node:a]\naddress = 192.0.2.11\npeer_link = no\n"
-		SERVICE "advert_int = 200ms\nvip_lease = off\ngarp_count = 7\n"
-		"isolation_probe = 192.0.2.1 192.0.2.2\nwait_for_peer = 5s\nrestart_limit = 5/2min\n"
-		"failure_reset = 1h\nfence_timeout = 20ms\npid_namespace = no\nkill_wait = 1s\n"
-		PROGRAM "directory = /tmp\nuser = root\ngroup = root\numask = 077\nautostart = no\n"
-		"autorestart = unexpected\nexitcodes = 2 143\nrestart_delay_max = 9s\n"
-		"startsecs = 0\nstopsignal = INT\nstopwaitsecs = 2s\nstdout_logfile = /x/o\n"
-		"stderr_logfile = /x/e\nredirect_stderr = no\n");
+		     "log_target = stderr\nlog_level = debug\nsocket_mode = 0600\nengine_timeout = "
+		     "300ms\n"
+		     "[node:a]\naddress = 192.0.2.11\npeer_link = no\n" SERVICE
+		     "advert_int = 200ms\nvip_lease = off\ngarp_count = 7\n"
+		     "isolation_probe = 192.0.2.1 192.0.2.2\nwait_for_peer = 5s\nrestart_limit = "
+		     "5/2min\n"
+		     "failure_reset = 1h\nfence_timeout = 20ms\npid_namespace = no\nkill_wait = "
+		     "1s\n" PROGRAM
+		     "directory = /tmp\nuser = root\ngroup = root\numask = 077\nautostart = no\n"
+		     "autorestart = unexpected\nexitcodes = 2 143\nrestart_delay_max = 9s\n"
+		     "startsecs = 0\nstopsignal = INT\nstopwaitsecs = 2s\nstdout_logfile = /x/o\n"
+		     "stderr_logfile = /x/e\nredirect_stderr = no\n");
 	const struct model_service *s = model_service(m, 0);
 	const struct model_program *p = model_program(m, 0);
 
@@ -208,7 +211,7 @@ static void users_and_groups_are_resolved(void **state)
 
 static void a_prefix_is_put_before_the_directories_alone(void **state)
 {
-	const struct loader_options o = { .path = "test.ini", .prefix = "/tmp/one/" };
+	const struct loader_options o = {.path = "test.ini", .prefix = "/tmp/one/"};
 	struct model *m = load_as(&o, ALL "stderr_logfile = /x/e\n");
 
 	assert_string_equal(model_str(m, m->supd.run_dir), "/tmp/one/run/supd");
@@ -224,7 +227,8 @@ static void a_prefix_is_put_before_the_directories_alone(void **state)
 
 static void a_node_is_found_by_its_address(void **state)
 {
-	struct model *m = load(SUPD "[node:x]\naddress = 192.0.2.11\n[node:y]\naddress = 127.0.0.1\n");
+	struct model *m =
+		load(SUPD "[node:x]\naddress = 192.0.2.11\n[node:y]\naddress = 127.0.0.1\n");
 
 	assert_int_equal(m->self, 1);
 	assert_int_equal(loader_find_self(m), 1);
@@ -242,7 +246,7 @@ static void a_node_without_its_address_yet_is_no_problem(void **state)
 
 static void a_node_is_named(void **state)
 {
-	const struct loader_options o = { .path = "test.ini", .node = "b" };
+	const struct loader_options o = {.path = "test.ini", .node = "b"};
 	struct model *m = load_as(&o, ALL);
 
 	assert_int_equal(m->self, 1);
@@ -278,22 +282,22 @@ static void the_digest_covers_what_nodes_must_agree_on(void **state)
 		const char *from, *to;
 		bool same;
 	} cases[] = {
-		{ "cluster = test", "cluster = tess", false },
-		{ "[node:b]", "[node:c]", false },
-		{ "192.0.2.11", "192.0.2.13", false },
-		{ "priority = 150", "priority = 151", false },
-		{ "priority = 150", "priority = 150\npeer_link = no", false },
-		{ "router_id = 51", "router_id = 52", false },
-		{ "192.0.2.100", "192.0.2.101", false },
-		{ "192.0.2.100", "192.0.2.100 192.0.2.101", false },
-		{ "[program:p]", "advert_int = 990ms\n[program:p]", false },
-		{ "[program:p]", "vip_lease = 4s\n[program:p]", false },
-		{ "[program:p]", "fence_timeout = 49ms\n[program:p]", false },
-		{ "[program:p]", "advert_int = 1000ms\nvip_lease = 3\n[program:p]", true },
-		{ "[program:p]", "garp_count = 9\nrestart_limit = 9/9s\n[program:p]", true },
-		{ "interface = eth0", "interface = bond0", true },
-		{ "/bin/echo", "/bin/cat", true },
-		{ "user = root", "user = daemon", true },
+		{"cluster = test", "cluster = tess", false},
+		{"[node:b]", "[node:c]", false},
+		{"192.0.2.11", "192.0.2.13", false},
+		{"priority = 150", "priority = 151", false},
+		{"priority = 150", "priority = 150\npeer_link = no", false},
+		{"router_id = 51", "router_id = 52", false},
+		{"192.0.2.100", "192.0.2.101", false},
+		{"192.0.2.100", "192.0.2.100 192.0.2.101", false},
+		{"[program:p]", "advert_int = 990ms\n[program:p]", false},
+		{"[program:p]", "vip_lease = 4s\n[program:p]", false},
+		{"[program:p]", "fence_timeout = 49ms\n[program:p]", false},
+		{"[program:p]", "advert_int = 1000ms\nvip_lease = 3\n[program:p]", true},
+		{"[program:p]", "garp_count = 9\nrestart_limit = 9/9s\n[program:p]", true},
+		{"interface = eth0", "interface = bond0", true},
+		{"/bin/echo", "/bin/cat", true},
+		{"user = root", "user = daemon", true},
 	};
 	uint64_t before = digest(ALL);
 
@@ -305,8 +309,8 @@ static void the_digest_covers_what_nodes_must_agree_on(void **state)
 
 static void the_digest_is_the_same_on_every_node(void **state)
 {
-	const struct loader_options as_a = { .path = "a.ini", .node = "a" };
-	const struct loader_options as_b = { .path = "b.ini", .node = "b", .prefix = "/tmp" };
+	const struct loader_options as_a = {.path = "a.ini", .node = "a"};
+	const struct loader_options as_b = {.path = "b.ini", .node = "b", .prefix = "/tmp"};
 	struct model *a = load_as(&as_a, ALL), *b = load_as(&as_b, ALL);
 
 	assert_true(model_service(a, 0)->digest == model_service(b, 0)->digest);
@@ -315,7 +319,7 @@ static void the_digest_is_the_same_on_every_node(void **state)
 	free(b);
 }
 
-/* ---- the block as a stranger might send it --------------------------------------------------------- */
+/* ---- the block as a stranger might send it --------------------------------------------------- */
 
 static void a_block_is_verified(void **state)
 {
@@ -422,7 +426,8 @@ static int remove_files(void **state)
 	return rmdir(dir);
 }
 
-/* Whether the mapping of the block, as the kernel sees it, is of the memfd, private and read-only. */
+/* Whether the mapping of the block, as the kernel sees it, is of the memfd, private and read-only.
+ */
 static bool is_read_only_memfd(const struct model *m)
 {
 	FILE *f = fopen("/proc/self/maps", "r");
@@ -440,14 +445,16 @@ static bool is_read_only_memfd(const struct model *m)
 
 static void a_child_hands_over_a_read_only_block(void **state)
 {
-	const struct loader_options o = { .path = ini, .read_key = true, .node = "a" };
+	const struct loader_options o = {.path = ini, .read_key = true, .node = "a"};
 	const struct model *m = NULL;
 	char text[4096];
 
 	if (geteuid() != 0)
 		skip(); /* the key must be root's */
-	snprintf(text, sizeof(text), "[supd]\ncluster = test\nkey_file = %s\nuser = root\n"
-				     "socket_group = root\n" NODES SERVICE PROGRAM, key);
+	snprintf(text, sizeof(text),
+		 "[supd]\ncluster = test\nkey_file = %s\nuser = root\n"
+		 "socket_group = root\n" NODES SERVICE PROGRAM,
+		 key);
 	write_file(ini, text, 0644);
 	write_file(key, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n", 0600);
 	assert_int_equal(loader_load_isolated(&o, &m), 0);
@@ -461,7 +468,7 @@ static void a_child_hands_over_a_read_only_block(void **state)
 
 static void a_child_that_finds_problems_hands_over_nothing(void **state)
 {
-	const struct loader_options o = { .path = ini, .read_key = false };
+	const struct loader_options o = {.path = ini, .read_key = false};
 	const struct model *m = NULL;
 	int saved = dup(2);
 
@@ -488,16 +495,18 @@ static char *warnings(const struct model *m)
 
 static void a_command_out_of_reach_is_a_warning(void **state)
 {
-	struct model *m = load(SUPD NODES "[program:p]\ncommand = /bin/true\n"
-			       "[program:q]\ncommand = /no/such/command\n"
-			       "[program:r]\ncommand = /etc/passwd\n"
-			       "[program:t]\ncommand = /bin/true\ndirectory = /no/such/directory\n"
-			       "[program:u]\ncommand = /bin/true\nuser = nobody\ndirectory = /root\n");
+	struct model *m = load(
+		SUPD NODES "[program:p]\ncommand = /bin/true\n"
+			   "[program:q]\ncommand = /no/such/command\n"
+			   "[program:r]\ncommand = /etc/passwd\n"
+			   "[program:t]\ncommand = /bin/true\ndirectory = /no/such/directory\n"
+			   "[program:u]\ncommand = /bin/true\nuser = nobody\ndirectory = /root\n");
 	char *text = warnings(m);
 
 	assert_null(strstr(text, "program:p"));
 	assert_non_null(strstr(text, "[program:q]: command /no/such/command is missing"));
-	assert_non_null(strstr(text, "[program:r]: command /etc/passwd is missing, or not executable"));
+	assert_non_null(
+		strstr(text, "[program:r]: command /etc/passwd is missing, or not executable"));
 	assert_non_null(strstr(text, "[program:t]: directory /no/such/directory is missing"));
 	if (geteuid() == 0)
 		assert_non_null(strstr(text, "[program:u]: directory /root is missing, or out of "

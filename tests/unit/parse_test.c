@@ -18,28 +18,28 @@ static void durations(void **state)
 		mtime value;
 		const char *why;
 	} cases[] = {
-		{ "5", 0, MTIME_SEC(5), "a bare number is seconds" },
-		{ "500ms", 0, MTIME_MS(500), "milliseconds" },
-		{ "1s", 0, MTIME_SEC(1), "seconds" },
-		{ "5min", 0, MTIME_SEC(300), "minutes" },
-		{ "1h", 0, MTIME_SEC(3600), "hours" },
-		{ "0", 0, 0, "zero is a duration" },
-		{ "007s", 0, MTIME_SEC(7), "decimal, not octal" },
-		{ "", -EINVAL, 0, "nothing" },
-		{ "s", -EINVAL, 0, "a unit alone" },
-		{ "5m", -EINVAL, 0, "m could be minutes or milliseconds" },
-		{ "5 s", -EINVAL, 0, "a blank" },
-		{ " 5s", -EINVAL, 0, "a blank in front" },
-		{ "5s ", -EINVAL, 0, "a blank behind" },
-		{ "-5s", -EINVAL, 0, "no time goes backwards" },
-		{ "+5s", -EINVAL, 0, "no sign at all" },
-		{ "1.5s", -EINVAL, 0, "no fractions" },
-		{ "1h30min", -EINVAL, 0, "one unit" },
-		{ "1S", -EINVAL, 0, "lower case" },
-		{ "0x10", -EINVAL, 0, "no hex" },
-		{ "99999999999999999999", -ERANGE, 0, "above 64 bits" },
-		{ "9223372036855s", -ERANGE, 0, "above mtime when multiplied" },
-		{ "2562047788015216h", -ERANGE, 0, "wraps around to a small number if unchecked" },
+		{"5", 0, MTIME_SEC(5), "a bare number is seconds"},
+		{"500ms", 0, MTIME_MS(500), "milliseconds"},
+		{"1s", 0, MTIME_SEC(1), "seconds"},
+		{"5min", 0, MTIME_SEC(300), "minutes"},
+		{"1h", 0, MTIME_SEC(3600), "hours"},
+		{"0", 0, 0, "zero is a duration"},
+		{"007s", 0, MTIME_SEC(7), "decimal, not octal"},
+		{"", -EINVAL, 0, "nothing"},
+		{"s", -EINVAL, 0, "a unit alone"},
+		{"5m", -EINVAL, 0, "m could be minutes or milliseconds"},
+		{"5 s", -EINVAL, 0, "a blank"},
+		{" 5s", -EINVAL, 0, "a blank in front"},
+		{"5s ", -EINVAL, 0, "a blank behind"},
+		{"-5s", -EINVAL, 0, "no time goes backwards"},
+		{"+5s", -EINVAL, 0, "no sign at all"},
+		{"1.5s", -EINVAL, 0, "no fractions"},
+		{"1h30min", -EINVAL, 0, "one unit"},
+		{"1S", -EINVAL, 0, "lower case"},
+		{"0x10", -EINVAL, 0, "no hex"},
+		{"99999999999999999999", -ERANGE, 0, "above 64 bits"},
+		{"9223372036855s", -ERANGE, 0, "above mtime when multiplied"},
+		{"2562047788015216h", -ERANGE, 0, "wraps around to a small number if unchecked"},
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -127,12 +127,12 @@ static void signals(void **state)
 		const char *text;
 		int result, signo;
 	} cases[] = {
-		{ "TERM", 0, SIGTERM },	  { "SIGTERM", 0, SIGTERM }, { "15", 0, 15 },
-		{ "HUP", 0, SIGHUP },	  { "USR1", 0, SIGUSR1 },    { "64", 0, 64 },
-		{ "WINCH", 0, SIGWINCH }, { "0", -ERANGE, 0 },	     { "32", -ERANGE, 0 },
-		{ "33", -ERANGE, 0 },	  { "65", -ERANGE, 0 },	     { "term", -EINVAL, 0 },
-		{ "SIG", -EINVAL, 0 },	  { "", -EINVAL, 0 },	     { "SIGSIGTERM", -EINVAL, 0 },
-		{ "15x", -EINVAL, 0 },	  { "TERM ", -EINVAL, 0 },
+		{"TERM", 0, SIGTERM},   {"SIGTERM", 0, SIGTERM}, {"15", 0, 15},
+		{"HUP", 0, SIGHUP},     {"USR1", 0, SIGUSR1},    {"64", 0, 64},
+		{"WINCH", 0, SIGWINCH}, {"0", -ERANGE, 0},       {"32", -ERANGE, 0},
+		{"33", -ERANGE, 0},     {"65", -ERANGE, 0},      {"term", -EINVAL, 0},
+		{"SIG", -EINVAL, 0},    {"", -EINVAL, 0},        {"SIGSIGTERM", -EINVAL, 0},
+		{"15x", -EINVAL, 0},    {"TERM ", -EINVAL, 0},
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -180,7 +180,7 @@ static void check_split(int (*split)(const char *, char *, size_t, struct parse_
 			const struct split_case *c)
 {
 	char buf[128], joined[256] = "";
-	struct parse_strv v = { .count = 42 };
+	struct parse_strv v = {.count = 42};
 	/* The promise of the header: this is always enough. */
 	int r = split(c->text, buf, strlen(c->text) + 1, &v);
 	const char *s = buf;
@@ -204,16 +204,16 @@ static void check_split(int (*split)(const char *, char *, size_t, struct parse_
 static void lists_split_at_commas_or_blanks(void **state)
 {
 	static const struct split_case cases[] = {
-		{ "", 0, "", "nothing" },
-		{ "  ", 0, "", "blanks" },
-		{ "a", 0, "<a>", "one" },
-		{ "a,b", 0, "<a><b>", "a comma" },
-		{ "a b\tc", 0, "<a><b><c>", "blanks" },
-		{ " a , b ,c ", 0, "<a><b><c>", "both" },
-		{ "a,,b", -EINVAL, "", "nothing between" },
-		{ ",a", -EINVAL, "", "nothing in front" },
-		{ "a,", -EINVAL, "", "nothing behind" },
-		{ ",", -EINVAL, "", "a comma alone" },
+		{"", 0, "", "nothing"},
+		{"  ", 0, "", "blanks"},
+		{"a", 0, "<a>", "one"},
+		{"a,b", 0, "<a><b>", "a comma"},
+		{"a b\tc", 0, "<a><b><c>", "blanks"},
+		{" a , b ,c ", 0, "<a><b><c>", "both"},
+		{"a,,b", -EINVAL, "", "nothing between"},
+		{",a", -EINVAL, "", "nothing in front"},
+		{"a,", -EINVAL, "", "nothing behind"},
+		{",", -EINVAL, "", "a comma alone"},
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++)
@@ -223,23 +223,23 @@ static void lists_split_at_commas_or_blanks(void **state)
 static void words_split_as_a_shell_does(void **state)
 {
 	static const struct split_case cases[] = {
-		{ "", 0, "", "nothing" },
-		{ "  /bin/a  -b\t-c ", 0, "</bin/a><-b><-c>", "blanks" },
-		{ "'a b' \"c d\"", 0, "<a b><c d>", "quotes" },
-		{ "a'b'\"c\"d", 0, "<abcd>", "quotes within a word" },
-		{ "'' \"\"", 0, "<><>", "empty words" },
-		{ "a\\ b", 0, "<a b>", "a backslash before a blank" },
-		{ "\\'a\\\"", 0, "<'a\">", "a backslash before a quote" },
-		{ "'a\\b'", 0, "<a\\b>", "a backslash in single quotes is itself" },
-		{ "\"a\\\"b\\\\c\\$d\\`\"", 0, "<a\"b\\c$d`>", "what it escapes in double quotes" },
-		{ "\"a\\nb\"", 0, "<a\\nb>", "and what it does not" },
-		{ "$HOME ~ * `x`", 0, "<$HOME><~><*><`x`>", "no expansion" },
-		{ "a;b | c > d # e", 0, "<a;b><|><c><>><d><#><e>", "no shell" },
-		{ "a,b", 0, "<a,b>", "a comma is text" },
-		{ "'a", -EINVAL, "", "an unbalanced single quote" },
-		{ "a\"b", -EINVAL, "", "an unbalanced double quote" },
-		{ "\"a\\\"", -EINVAL, "", "the closing quote is escaped" },
-		{ "a\\", -EINVAL, "", "a backslash at the end" },
+		{"", 0, "", "nothing"},
+		{"  /bin/a  -b\t-c ", 0, "</bin/a><-b><-c>", "blanks"},
+		{"'a b' \"c d\"", 0, "<a b><c d>", "quotes"},
+		{"a'b'\"c\"d", 0, "<abcd>", "quotes within a word"},
+		{"'' \"\"", 0, "<><>", "empty words"},
+		{"a\\ b", 0, "<a b>", "a backslash before a blank"},
+		{"\\'a\\\"", 0, "<'a\">", "a backslash before a quote"},
+		{"'a\\b'", 0, "<a\\b>", "a backslash in single quotes is itself"},
+		{"\"a\\\"b\\\\c\\$d\\`\"", 0, "<a\"b\\c$d`>", "what it escapes in double quotes"},
+		{"\"a\\nb\"", 0, "<a\\nb>", "and what it does not"},
+		{"$HOME ~ * `x`", 0, "<$HOME><~><*><`x`>", "no expansion"},
+		{"a;b | c > d # e", 0, "<a;b><|><c><>><d><#><e>", "no shell"},
+		{"a,b", 0, "<a,b>", "a comma is text"},
+		{"'a", -EINVAL, "", "an unbalanced single quote"},
+		{"a\"b", -EINVAL, "", "an unbalanced double quote"},
+		{"\"a\\\"", -EINVAL, "", "the closing quote is escaped"},
+		{"a\\", -EINVAL, "", "a backslash at the end"},
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++)
@@ -249,7 +249,7 @@ static void words_split_as_a_shell_does(void **state)
 static void a_small_buffer_is_refused(void **state)
 {
 	char buf[8] = "???????";
-	struct parse_strv v = { 0 };
+	struct parse_strv v = {0};
 
 	assert_int_equal(parse_words("abc def", buf, 7, &v), -ENOBUFS);
 	assert_int_equal(buf[7], '\0');
