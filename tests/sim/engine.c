@@ -132,8 +132,11 @@ static void on_probe(struct world *w, struct host *h, const struct input *in)
 	struct service_event ev = { .type = SERVICE_EV_PROBE_ANSWER, .sent_at = in->probe.sent_at,
 				    .is_node = in->probe.is_node };
 
-	if (h->engine.sockets)
-		glue_service(w, h, &ev);
+	if (!h->engine.sockets)
+		return;
+	if (in->probe.is_node) /* its ARP answer tells its MAC, as its HELLO does */
+		h->engine.mac_known[in->from] = true;
+	glue_service(w, h, &ev);
 }
 
 static void on_conflict(struct world *w, struct host *h, const struct input *in)

@@ -122,6 +122,8 @@ static void force(struct world *w, struct host *h)
 {
 	struct host *active = active_host(w);
 
+	if (w->net_broken)
+		return;
 	if (active) {
 		command(w, active, SERVICE_CMD_FAILOVER, true);
 		return;
@@ -129,8 +131,7 @@ static void force(struct world *w, struct host *h)
 	for (unsigned i = 0; i < w->scenario.n_nodes; i++)
 		if (host_lives(&w->hosts[i]) || w->tx_dead[i] || w->rx_dead[i])
 			return;
-	if (!w->net_broken)
-		command(w, h, SERVICE_CMD_TAKE, true);
+	command(w, h, SERVICE_CMD_TAKE, true);
 }
 
 static void operator_fault(struct world *w, const struct fault *f)
@@ -290,8 +291,31 @@ static void tell(struct world *w, const struct fault *f, const char *more)
 		STORY(w, h, "%s** %s", more, fault_words(f->type));
 }
 
+/*
+ * Tier 0 needs a target that answers: who has not heard one since it started, and is cut off (once
+ * more), cannot tell that from the death of the others.
+ */
+static bool uncovered(const struct world *w, const struct fault *f)
+{
+	const struct host *h = &w->hosts[f->host];
+	bool cuts = f->type == FAULT_CABLE || f->type == FAULT_CABLE_SILENT ||
+		    f->type == FAULT_TX_DEAD || f->type == FAULT_RX_DEAD ||
+		    f->type == FAULT_GATEWAY_CUT;
+
+	if (f->type == FAULT_GATEWAY_DOWN)
+		for (unsigned i = 0; i < w->scenario.n_nodes; i++)
+			if (w->hosts[i].keeper.alive && !w->hosts[i].engine.fsm.target_answered)
+				return true;
+	return cuts && h->keeper.alive && !h->engine.fsm.target_answered;
+}
+
 void fault_begin(struct world *w, const struct fault *f)
 {
+	unsigned number = (unsigned)(f - w->scenario.faults);
+
+	w->left_out[number] = uncovered(w, f);
+	if (w->left_out[number])
+		return;
 	w->faults_done++;
 	tell(w, f, "");
 	mark(w, f, true);
@@ -307,6 +331,8 @@ void fault_end(struct world *w, const struct fault *f)
 {
 	struct host *h = &w->hosts[f->host];
 
+	if (w->left_out[f - w->scenario.faults])
+		return;
 	tell(w, f, "over: ");
 	mark(w, f, false);
 	network_fault(w, f, false);

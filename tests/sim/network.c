@@ -84,13 +84,14 @@ static bool asks_and_hears(const struct world *w, unsigned asker, unsigned other
 	return path_open(w, PATH_ARP, asker, other) && path_open(w, PATH_ARP, other, asker);
 }
 
-static void probe_answer(struct world *w, struct host *from, bool is_node)
+static void probe_answer(struct world *w, struct host *from, unsigned target, bool is_node)
 {
 	mtime sent_at = host_now(w, from);
 	struct input *in = answer(w, from, INPUT_PROBE_ANSWER);
 
 	if (!in)
 		return;
+	in->from = (uint8_t)target;
 	in->probe.sent_at = sent_at;
 	in->probe.is_node = is_node;
 }
@@ -98,10 +99,10 @@ static void probe_answer(struct world *w, struct host *from, bool is_node)
 void network_probe_targets(struct world *w, struct host *from)
 {
 	if (gateway_open(w, from->row))
-		probe_answer(w, from, false);
+		probe_answer(w, from, 0, false);
 	for (unsigned n = 0; n < w->scenario.n_nodes; n++)
 		if (n != from->row && asks_and_hears(w, from->row, n))
-			probe_answer(w, from, true);
+			probe_answer(w, from, n, true);
 }
 
 static void conflict(struct world *w, struct host *asker, unsigned from,

@@ -93,6 +93,8 @@ void oracle_step(struct world *w, struct host *h)
 {
 	const struct service_fsm *s = &h->engine.fsm;
 
+	if (!s->loaded || s->persist.latched || s->persist.stopped || s->persist.barred)
+		h->well_since = w->now;
 	if (!service_check(s))
 		oracle_fail(w, "%c: service_check in %s, phase %d, may_run %d, term %llu, quiesced %llu",
 			    story_name(h->row), service_state_name(s->state), (int)s->phase,
@@ -127,11 +129,9 @@ static mtime calm_bound(const struct world *w)
 static bool well(const struct world *w, const struct host *h, mtime bound)
 {
 	const struct engine *e = &h->engine;
-	const struct service_persist *p = &e->fsm.persist;
 
 	return h->up && h->keeper.alive && !h->keeper.stalled && e->alive && !e->stalled &&
-	       e->fsm.loaded && !h->broken && w->now - h->well_since > bound && !p->latched &&
-	       !p->stopped && !p->barred;
+	       e->fsm.loaded && !h->broken && w->now - h->well_since > bound;
 }
 
 void oracle_calm(struct world *w)

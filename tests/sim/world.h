@@ -373,6 +373,7 @@ struct world {
 	struct queue queue;
 	struct host hosts[WORLD_NODES_MAX];
 	mtime engine_timeout, active_down;
+	bool left_out[WORLD_FAULTS_MAX]; /* not covered as the world is when its time comes */
 	/* network: a path is open while 0 */
 	uint8_t cut[WORLD_PATHS][WORLD_NODES_MAX][WORLD_NODES_MAX];
 	uint8_t tx_dead[WORLD_NODES_MAX], rx_dead[WORLD_NODES_MAX]; /* the whole interface */
