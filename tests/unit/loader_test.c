@@ -435,7 +435,7 @@ static bool is_read_only_memfd(const struct model *m)
 	bool found = false;
 
 	assert_non_null(f);
-	snprintf(start, sizeof(start), "%lx-", (unsigned long)(uintptr_t)m);
+	snprintf(start, sizeof(start), "%08lx-", (unsigned long)(uintptr_t)m);
 	while (!found && fgets(line, sizeof(line), f) != NULL)
 		found = strncmp(line, start, strlen(start)) == 0 &&
 			strstr(line, " r--p ") != NULL && strstr(line, "memfd:supd-model") != NULL;
