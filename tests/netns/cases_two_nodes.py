@@ -4,7 +4,7 @@ import signal
 import time
 
 from case import case
-from lab import (Lab, active_down_ms, alive, now_ns, pick, stays, wait_until)
+from lab import (Lab, alive, now_ns, pick, stays, wait_until)
 
 
 def settled(bin_dir, **settings):
@@ -18,10 +18,14 @@ def settled(bin_dir, **settings):
 def both_hosts_boot_at_once_one_becomes_active(bin_dir):
     with Lab(bin_dir) as lab:
         began = time.monotonic()
-        lab.wait_settled("a")
-        print(f"active {time.monotonic() - began:.2f} s after both began")
-        assert lab.a.has_vip() and not lab.b.has_vip()
-        assert not lab.b.program_pids()
+        lab.start_all()
+        active = wait_until(lab.active_node, 15, "one active")
+        print(f"{active.name} active {time.monotonic() - began:.2f} s after both began")
+        other = lab.b if active is lab.a else lab.a
+        wait_until(lambda: other.state() == "backup", 5, "the other backup")
+        stays(lambda: active.is_active() and not other.program_pids(), 2, "the decision")
+        assert active.has_vip() and not other.has_vip()
+        assert {i.node for i in lab.instances()} == {active.name}
 
 
 @case
@@ -255,7 +259,7 @@ def status_and_explain_say_who_and_why(bin_dir):
             service = pick(status, "services", "sched")
             assert service["active_node"] == "a", service
             assert service["vrrp"] == ("active" if node is lab.a else "backup"), service
-            assert service["term"] > 0 and service["fit"], service
+            assert service["fit"], service
             code, text = node.supctl("status")
             assert code == 0 and text.splitlines()[0] == "sched: active on a; standby b ready", text
             code, text = node.supctl("explain")
@@ -264,4 +268,4 @@ def status_and_explain_say_who_and_why(bin_dir):
         assert code == 0 and '"verdict"' in text
         assert lab.b.supctl("start", "master")[0] == 9
         assert lab.b.supctl("is-active", "sched")[0] == 3
-        assert active_down_ms(1000) > 3000
+        assert lab.a.service()["term"] > 0

@@ -230,6 +230,15 @@ class Node:
         return bool(service and program and service["state"] == "active"
                     and program["state"] == "running" and program["pid"])
 
+    def target_answered(self):
+        """The gateway has answered a probe: from now on this node can tell its own isolation."""
+        code, text = self.supctl("--json", "explain")
+        if code != 0:
+            return False
+        rows = json.loads(text)["services"][0]["evidence"]
+        isolation = next(e for e in rows if e["kind"] == "isolation")
+        return isolation["age_ms"] is not None
+
     def alarms(self):
         status = self.status()
         return [a["code"] for a in status["alarms"]] if status else []
@@ -447,16 +456,28 @@ class Lab:
         return self.nodes[name]
 
     def wait_settled(self, active="a", timeout=15):
+        """Start all; `active` is active (handed over to, where another was first), the others
+        are backup."""
         self.start_all()
-        self.wait_active(active, timeout)
+        first = wait_until(self.active_node, timeout, "one active", 0.02)
         for name, node in self.nodes.items():
-            if name != active:
+            if name != first.name:
                 wait_until(lambda n=node: n.state() == "backup", timeout, f"{name} backup", 0.02)
+        if first.name != active:
+            self.wait_standby(active)
+            first.supctl_ok("failover")
+            wait_until(lambda: first.state() == "backup", timeout, f"{first.name} backup", 0.02)
+        self.wait_active(active, timeout)
+
+    def active_node(self):
+        return next((n for n in self.nodes.values() if n.is_active()), None)
 
     def settle(self):
         """Start all; a active, every other a fit standby. Returns the lab."""
         try:
             self.wait_settled()
+            for name in self.node_names:
+                wait_until(self.nodes[name].target_answered, 10, f"{name}: the gateway answered")
             for name in self.node_names[1:]:
                 self.wait_standby(name)
         except Failed:
