@@ -214,15 +214,22 @@ static void on_poller(struct ev_loop *loop, struct ev_timer *w, int revents)
 	control_poll(c->engine);
 }
 
-static bool engine_is_up(const struct engine *e)
+/*
+ * A new engine learns from the keeper what runs, and from the disk what was wished; a program that
+ * runs on every node does not wait for the disk.
+ */
+static bool engine_is_up(const struct control_request *r)
 {
-	return e->ready && (e->state_loaded || e->m->n_services == 0);
+	const struct engine *e = r->engine;
+	int program = r->name != NULL ? model_find_program(e->m, r->name) : MODEL_NONE;
+	bool local = program != MODEL_NONE && e->programs[program].service == MODEL_NONE;
+
+	return e->ready && (e->state_loaded || local || e->m->n_services == 0);
 }
 
-/* A new engine learns from the keeper and the disk first what there is to command. */
 static void poll_engine_up(struct control_request *r, mtime now)
 {
-	if (!engine_is_up(r->engine))
+	if (!engine_is_up(r))
 		return;
 	r->poll = NULL;
 	r->waits_for = NULL;
@@ -244,7 +251,7 @@ static void request_run(struct control *c, struct control_request *r)
 	if (r->reply == NULL && r->verb->access == CONTROL_COMMAND && r->engine->ending) {
 		control_fail(r, CONTROL_REFUSED, "supd is ending");
 	} else if (r->reply == NULL && r->verb->access == CONTROL_COMMAND &&
-		   !engine_is_up(r->engine)) {
+		   !engine_is_up(r)) {
 		r->waits_for = "supd to be up";
 		r->poll = poll_engine_up;
 	} else if (r->reply == NULL) {

@@ -312,12 +312,15 @@ static json_t *node_services(const struct engine *e, uint32_t node, mtime now)
 	return all;
 }
 
-/* What keeps the nodes safe is the same there; null: it has said nothing yet. */
+/* The file is the same there; null: it has said nothing yet. */
 static json_t *config_matches(const struct engine *e, uint32_t node)
 {
-	bool known = (int)node == e->m->self, same = true;
+	const struct engine_peer *p = &e->peers[node];
+	bool self = (int)node == e->m->self;
+	bool known = self || p->has_details;
+	bool same = self || !known || p->details.config_digest == e->details.config_digest;
 
-	for (uint32_t i = 0; (int)node != e->m->self && i < e->m->n_services; i++) {
+	for (uint32_t i = 0; !self && i < e->m->n_services; i++) {
 		const struct service_fsm *s = &e->services[i].fsm;
 
 		if (s->peers[node].reported == 0)

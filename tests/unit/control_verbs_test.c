@@ -218,6 +218,24 @@ static void an_action_waits_until_a_new_engine_knows_what_there_is(void **state)
 	kit_expect(kit_reply(k), 0, NULL);
 }
 
+static void a_disk_that_hangs_keeps_only_services_waiting(void **state)
+{
+	struct control_kit *k = *state;
+	int other = kit_connect(k);
+
+	k->e->state_loaded = false;
+	assert_true(send(other, START_SERVICE, strlen(START_SERVICE), 0) > 0);
+	kit_spin(k);
+	assert_int_equal(k->n_commands, 0);
+	kit_send(k, START_WORKER);
+	kit_spin(k);
+	assert_int_equal(k->n_spawns[WORKER], 1);
+	k->e->state_loaded = true;
+	control_poll(k->e);
+	assert_int_equal(k->n_commands, 1);
+	close(other);
+}
+
 static void nothing_new_is_begun_while_supd_ends(void **state)
 {
 	struct control_kit *k = *state;
@@ -609,6 +627,7 @@ int main(void)
 		TEST(a_persons_stop_of_a_services_program_lasts_until_his_start),
 		TEST(is_active_tells_the_state_of_this_node),
 		TEST(an_action_waits_until_a_new_engine_knows_what_there_is),
+		TEST(a_disk_that_hangs_keeps_only_services_waiting),
 		TEST(nothing_new_is_begun_while_supd_ends),
 		TEST(start_of_a_service_ends_when_it_is_active_and_ready_somewhere),
 		TEST(start_does_not_wait_for_what_has_failed_everywhere),
