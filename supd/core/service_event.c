@@ -26,7 +26,7 @@ static void ev_loaded(struct svc_step *x, const struct service_persist *p)
 		s->failed_at = x->now;
 	svc_persist(x);
 	svc_vrrp(x, VRRP_EV_STARTUP);
-	svc_enter_idle(x, SERVICE_CAUSE_BOOT, true);
+	/* service_fsm.c goes on from down when link and sockets are known. */
 }
 
 /*
@@ -55,12 +55,12 @@ static void ev_resume(struct svc_step *x, const struct service_baton *b, bool ru
 		svc_enter_idle(x, (enum service_cause)b->cause, b->state == SERVICE_STATE_WAITING);
 		return;
 	}
-	s->may_run = true;
+	s->may_run = s->quiesced < s->term;
 	/* Net events will tell; nobody who could take the address away has spoken yet. */
 	s->link_up = s->sockets_ok = was_active;
 	s->state = SERVICE_STATE_TAKING_OVER;
 	s->phase = SERVICE_PHASE_START;
-	if (!was_active || !running) {
+	if (!was_active || !running || !s->may_run) {
 		svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
 		return;
 	}

@@ -246,6 +246,21 @@ static void progress_failed(struct svc_step *x)
 		svc_enter_idle(x, SERVICE_CAUSE_RESET, true);
 }
 
+/*
+ * Out of "down" only when interface and sockets have shown themselves, or a second has passed: a
+ * node that says "waiting" takes part in the election, and must not lose it for a millisecond.
+ */
+static void progress_down(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+
+	if (s->ending)
+		return;
+	if ((s->link_up && s->sockets_ok) || x->now - s->started >= MTIME_SEC(1) ||
+	    s->persist.latched || s->persist.stopped || s->persist.barred)
+		svc_enter_idle(x, SERVICE_CAUSE_BOOT, true);
+}
+
 static void progress_once(struct svc_step *x)
 {
 	struct service_fsm *s = x->s;
@@ -256,6 +271,7 @@ static void progress_once(struct svc_step *x)
 		return;
 	switch (s->state) {
 	case SERVICE_STATE_DOWN:
+		progress_down(x);
 		break;
 	case SERVICE_STATE_WAITING:
 		svc_consider_boot(x);
@@ -288,7 +304,7 @@ static void progress(struct svc_step *x)
 	enum service_state state;
 	enum service_phase phase;
 
-	if (s->ending && !s->loaded && s->state == SERVICE_STATE_DOWN) {
+	if (s->ending && s->state == SERVICE_STATE_DOWN) {
 		svc_emit(x, SERVICE_ACT_ENDED);
 		return;
 	}

@@ -67,6 +67,20 @@ static void begin_fence(struct svc_step *x)
 	send_fence(x);
 }
 
+/*
+ * Its HELLO, sent after our FENCE, says all that FENCED says but for the disk: nothing runs, and it
+ * knows the term.  Good enough after Active_Down: a node that cannot write its state file must not
+ * keep the service down for ever.
+ */
+static bool said_idle(const struct service_fsm *s, unsigned p, mtime now)
+{
+	const struct service_peer *peer = &s->peers[p];
+
+	return now - s->fence_started >= svc_down_interval(s) &&
+	       peer->reported > s->fence_started && peer->echoed > s->fence_started &&
+	       !peer->report.running && peer->report.term_seen >= s->term;
+}
+
 static bool must_wait_for(const struct service_fsm *s, unsigned p, mtime now)
 {
 	const struct service_peer *peer = &s->peers[p];
@@ -78,6 +92,8 @@ static bool must_wait_for(const struct service_fsm *s, unsigned p, mtime now)
 		return false;
 	if (svc_peer_busy(s, p, now))
 		return true;
+	if (said_idle(s, p, now))
+		return false;
 	if (s->may_run && (peer->dead_before ||
 			   (svc_report_fresh(s, p, now) && r->term_seen >= s->term)))
 		return false;
