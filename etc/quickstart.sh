@@ -154,7 +154,7 @@ for host in gateway:1 a:11 b:12 client:50; do
 	END
 	[ "$name" = gateway ] || ip -n "$ID-$name" route add default via 10.78.0.1
 done
-in_ns switch nft 'table bridge demo { chain cut { type filter hook forward priority 0; } }'
+in_ns switch nft 'add table bridge demo; add chain bridge demo cut { type filter hook forward priority 0; }'
 
 # The demo scheduler: a job every 10 ms, one line each to the job log; and a web server of sorts
 # that answers "host pid term start", so that a client sees who serves it.

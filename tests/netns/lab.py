@@ -579,3 +579,18 @@ def remove_cgroup(path):
                 break
             except OSError:
                 time.sleep(0.01)
+
+
+def sweep(pid):
+    """Remove what the labs of a process left behind that was killed before it could clean up."""
+    mark = f"lab{pid}x"
+    root = cgroup2_root()
+    for name in os.listdir(root) if root else []:
+        if name.startswith(f"supd-{mark}"):
+            remove_cgroup(os.path.join(root, name))
+    for name in os.listdir("/run/netns"):
+        if name.startswith(mark):
+            run("ip", "netns", "del", name, check=False)
+    for name in os.listdir("/tmp"):
+        if name.startswith(f"supd-{mark}"):
+            shutil.rmtree(os.path.join("/tmp", name), ignore_errors=True)

@@ -22,6 +22,8 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
+from lab import Skip, sweep  # noqa: E402  pylint: disable=wrong-import-position
+
 SKIPPED = 77
 LIMIT = 150  # seconds for one test: what hangs has failed
 MODULES = sorted(f[:-3] for f in os.listdir(HERE) if f.startswith("cases_") and f.endswith(".py"))
@@ -40,7 +42,6 @@ def all_cases():
 
 def run_here(name, bin_dir):
     """Child side: the exit status says how it went."""
-    from lab import Skip
     # A signal unwinds like an exception, so that the lab's clean-up runs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
@@ -62,10 +63,21 @@ def run_child(name, bin_dir):
     try:
         output, _ = child.communicate(timeout=LIMIT)
     except subprocess.TimeoutExpired:
-        child.terminate()
-        output = child.communicate()[0] + f"\nstopped after {LIMIT} s\n"
+        output = end_child(child) + f"\nstopped after {LIMIT} s\n"
     verdict = {0: "pass", SKIPPED: "skip"}.get(child.returncode, "fail")
     return verdict, output, time.monotonic() - began
+
+
+def end_child(child):
+    """Time for its own clean-up, then by force, and what it left behind is taken away here."""
+    child.terminate()
+    try:
+        return child.communicate(timeout=30)[0]
+    except subprocess.TimeoutExpired:
+        child.kill()
+    output = child.communicate()[0]
+    sweep(child.pid)
+    return output
 
 
 def report(number, name, verdict, output, seconds):
