@@ -24,8 +24,8 @@
  */
 
 #define ETHERTYPE_ARP_WIRE 0x0806
-#define HTYPE_ETHERNET	   1
-#define PTYPE_IPV4	   0x0800
+#define HTYPE_ETHERNET     1
+#define PTYPE_IPV4         0x0800
 
 static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 

@@ -280,8 +280,7 @@ void vrrp_init(struct vrrp_fsm *v, const struct vrrp_config *config)
 	};
 }
 
-void vrrp_step(struct vrrp_fsm *v, const struct vrrp_event *ev, mtime now,
-	       struct vrrp_actions *out)
+void vrrp_step(struct vrrp_fsm *v, const struct vrrp_event *ev, mtime now, struct vrrp_actions *out)
 {
 	switch (v->state) {
 	case VRRP_STATE_INITIALIZE:

@@ -33,11 +33,11 @@
  * only for a packet that passed every check.
  */
 
-#define IP_HEADER_MIN	20
-#define VRRP_HEADER_LEN 8
-#define VRRP_VERSION	3
-#define VRRP_TYPE	1 /* ADVERTISEMENT, the only one */
-#define CENTISECOND	MTIME_MS(10)
+#define IP_HEADER_MIN    20
+#define VRRP_HEADER_LEN  8
+#define VRRP_VERSION     3
+#define VRRP_TYPE        1 /* ADVERTISEMENT, the only one */
+#define CENTISECOND      MTIME_MS(10)
 #define CENTISECONDS_MAX 4095
 
 const char *vrrp_reject_name(enum vrrp_reject r)

@@ -62,7 +62,7 @@ bool probe_send_frame(struct engine_service *svc, const struct arp_frame *f)
 	return false;
 }
 
-/* ---- targets ---------------------------------------------------------------------------------- */
+/* ---- targets -------------------------------------------------------------------------------- */
 
 static int node_by_address(const struct model *m, struct in_addr address)
 {
@@ -81,8 +81,8 @@ static struct probe_target *find_target(struct probe_target *t, unsigned n, in_a
 }
 
 /* Once each, and what is known about one that was there before is kept. */
-static void add_target(struct engine_service *svc, struct in_addr address,
-		       struct probe_target *old, unsigned n_old)
+static void add_target(struct engine_service *svc, struct in_addr address, struct probe_target *old,
+		       unsigned n_old)
 {
 	const struct probe_target *known = find_target(old, n_old, address.s_addr);
 	struct probe_target *t = &svc->targets[svc->n_targets];
@@ -123,10 +123,14 @@ void probe_set_gateway(struct engine *e, uint32_t service, struct in_addr gatewa
 {
 	struct engine_service *svc = &e->services[service];
 
-	if (svc->gateway.s_addr != gateway.s_addr)
-		svc->gateway_mac_known = false;
+	if (svc->gateway.s_addr == gateway.s_addr)
+		return;
+	svc->gateway_mac_known = false;
 	svc->gateway = gateway;
 	list_targets(svc);
+	/* Ask it now: until it has answered once, the isolation rule cannot speak. */
+	svc->probed_at = 0;
+	probe_update(e, service);
 }
 
 static void probe_target(struct engine_service *svc, struct probe_target *t, mtime now,
@@ -179,7 +183,7 @@ static void on_answer(struct engine_service *svc, const struct arp_frame *f)
 	engine_service_event(svc->engine, svc->row, &ev);
 }
 
-/* ---- conflict --------------------------------------------------------------------------------- */
+/* ---- conflict ------------------------------------------------------------------------------- */
 
 static int node_by_mac(const struct engine_service *svc, const uint8_t mac[6])
 {
@@ -212,11 +216,12 @@ static void log_conflict(struct engine_service *svc, const struct arp_frame *f, 
 	if (!ratelimit_pass(&svc->conflict_log, mtime_now(), &missed))
 		return;
 	inet_ntop(AF_INET, &f->spa, address, sizeof(address));
-	log_warn("service %s: %s is claimed by %02x:%02x:%02x:%02x:%02x:%02x (%s; %llu more before)",
-		 model_service_name(m, svc->row), address, f->sha[0], f->sha[1], f->sha[2],
-		 f->sha[3], f->sha[4], f->sha[5],
-		 node == MODEL_NONE ? "unknown" : model_node_name(m, (uint32_t)node),
-		 (unsigned long long)missed);
+	log_warn(
+		"service %s: %s is claimed by %02x:%02x:%02x:%02x:%02x:%02x (%s; %llu more before)",
+		model_service_name(m, svc->row), address, f->sha[0], f->sha[1], f->sha[2],
+		f->sha[3], f->sha[4], f->sha[5],
+		node == MODEL_NONE ? "unknown" : model_node_name(m, (uint32_t)node),
+		(unsigned long long)missed);
 }
 
 /* Somebody says that one of our virtual addresses is at its MAC. */
@@ -256,7 +261,7 @@ static void probe_conflicts(struct engine_service *svc)
 	}
 }
 
-/* ---- receiving -------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------ */
 
 static void receive_one(struct engine_service *svc, const uint8_t *buf, size_t len)
 {
@@ -295,7 +300,7 @@ static void on_readable(struct ev_loop *loop, struct ev_io *w, int revents)
 	probe_drain(svc->engine, svc->row);
 }
 
-/* ---- the timer -------------------------------------------------------------------------------- */
+/* ---- the timer ------------------------------------------------------------------------------ */
 
 static bool is_due(mtime last, mtime interval, mtime now)
 {

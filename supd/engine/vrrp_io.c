@@ -47,7 +47,7 @@ static unsigned node_of(const struct engine *e, uint32_t address)
 	return i;
 }
 
-/* ---- receiving -------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------ */
 
 /* What differs from what was expected; the packet is at least as long as its reason implies. */
 static void describe_reject(const struct engine_service *svc, enum vrrp_reject reason,
@@ -85,8 +85,8 @@ static void count_reject(struct engine_service *svc, enum vrrp_reject reason, co
 		inet_ntop(AF_INET, d + 12, src, sizeof(src));
 	describe_reject(svc, reason, d, len, detail, sizeof(detail));
 	log_warn("service %s: advert from %s refused for its %s%s (%llu more before), ignoring",
-		 model_service_name(svc->engine->m, svc->row), src, vrrp_reject_name(reason), detail,
-		 (unsigned long long)missed);
+		 model_service_name(svc->engine->m, svc->row), src, vrrp_reject_name(reason),
+		 detail, (unsigned long long)missed);
 }
 
 static void receive_one(struct engine_service *svc, const uint8_t *datagram, size_t len)
@@ -152,7 +152,7 @@ void vrrp_io_open(struct engine *e, uint32_t service, int fd)
 	ev_io_start(e->loop, &svc->vrrp_watcher);
 }
 
-/* ---- sending ---------------------------------------------------------------------------------- */
+/* ---- sending -------------------------------------------------------------------------------- */
 
 static void count_failure(struct engine_service *svc, const char *node, int error)
 {

@@ -3,16 +3,17 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
 #include <netlink/netlink.h>
-#include <netlink/route/route.h>
 #include <poll.h>
 #include <string.h>
 
 #include "common/log.h"
 
 /*
- * What the kernel says about the interfaces of the services: link state, addresses, default
- * routes, by rtnetlink's groups.  Told to the engine only when something changed.
+ * What the kernel says about the interfaces of the services: link state, addresses, and (in
+ * gateway.c) default routes, by rtnetlink's groups.  Told to the engine only when it changed.
  *
  * The dump of a state and the events about it come over one socket, so they are in order: an event
  * that is read after a dump is newer than it.  A socket that overflowed (-NLE_NOMEM) has lost
@@ -21,18 +22,14 @@
  * An interface is the name in the configuration.  Deleted and made anew it has another index:
  * sockets bound to the old one are dead, addresses are lost.  Messages of the bridge family are
  * about ports, not about links: a port that leaves its bridge says DELLINK and stays.
- *
- * The default gateway of an interface: among the routes of the main table to 0.0.0.0/0 the one
- * with the lowest metric that goes out there.  A link that goes down takes its routes away without
- * an event for each, so a change of a link dumps the routes too.
  */
 
 #define DUMP_PATIENCE_MS 2000
-#define DUMP_AGAIN	 0.1  /* s; after a dump that overflowed itself */
-#define ROUTES_SETTLE	 0.02 /* s; several routes change at a time */
-#define EVENTS_BUFFER	 (1 << 20)
+#define DUMP_AGAIN       0.1  /* s; after a dump that overflowed itself */
+#define ROUTES_SETTLE    0.02 /* s; several routes change at a time */
+#define EVENTS_BUFFER    (1 << 20)
 
-/* ---- telling ---------------------------------------------------------------------------------- */
+/* ---- telling -------------------------------------------------------------------------------- */
 
 void monitor_tell_link(struct net *n, uint32_t row)
 {
@@ -51,17 +48,7 @@ void monitor_tell_link(struct net *n, uint32_t row)
 	net_send(n, &msg, sizeof(msg), NULL, 0);
 }
 
-void monitor_tell_gateway(struct net *n, uint32_t row)
-{
-	struct ipc_gateway msg = {.service = (int32_t)row, .address = n->services[row].gateway};
-
-	if (!n->routes_wanted)
-		return;
-	net_header(n, &msg.h, IPC_GATEWAY);
-	net_send(n, &msg, sizeof(msg), NULL, 0);
-}
-
-static void want_routes(struct net *n)
+void monitor_want_routes(struct net *n)
 {
 	n->routes_dirty = true;
 	if (!ev_is_active(&n->redump_timer)) {
@@ -70,7 +57,7 @@ static void want_routes(struct net *n)
 	}
 }
 
-/* ---- links ------------------------------------------------------------------------------------ */
+/* ---- links ---------------------------------------------------------------------------------- */
 
 struct link_view {
 	bool exists, up;
@@ -100,7 +87,7 @@ static void set_link(struct net *n, uint32_t row, const struct link_view *v)
 	if (is_new)
 		sockets_reopen_service(n, row); /* before LINK: up means that it can be used */
 	monitor_tell_link(n, row);
-	want_routes(n);
+	monitor_want_routes(n);
 }
 
 static void link_gone(struct net *n, uint32_t row)
@@ -149,7 +136,7 @@ static void on_link(struct net *n, struct nlmsghdr *h)
 	on_new_link(n, &v);
 }
 
-/* ---- addresses -------------------------------------------------------------------------------- */
+/* ---- addresses ------------------------------------------------------------------------------ */
 
 /* The bits of the service's virtual addresses that this one is. */
 static uint32_t vip_mask(const struct net *n, uint32_t row, uint32_t ifindex, in_addr_t address)
@@ -189,54 +176,7 @@ static void on_address(struct net *n, struct nlmsghdr *h)
 	}
 }
 
-/* ---- routes ----------------------------------------------------------------------------------- */
-
-static void offer_gateway(struct net *n, uint32_t ifindex, in_addr_t address, uint32_t metric)
-{
-	for (uint32_t row = 0; row < n->m->n_services; row++) {
-		struct net_service *s = &n->services[row];
-
-		if (!s->exists || s->ifindex != ifindex)
-			continue;
-		if (s->best.s_addr != 0 && s->best_metric <= metric)
-			continue;
-		s->best.s_addr = address;
-		s->best_metric = metric;
-	}
-}
-
-static void offer_nexthop(struct net *n, struct rtnl_nexthop *hop, uint32_t metric)
-{
-	const struct nl_addr *gateway = rtnl_route_nh_get_gateway(hop);
-	in_addr_t address;
-
-	if (gateway == NULL || nl_addr_get_family(gateway) != AF_INET ||
-	    nl_addr_get_len(gateway) != sizeof(address))
-		return;
-	memcpy(&address, nl_addr_get_binary_addr(gateway), sizeof(address));
-	offer_gateway(n, (uint32_t)rtnl_route_nh_get_ifindex(hop), address, metric);
-}
-
-static void on_route(struct net *n, struct nlmsghdr *h)
-{
-	const struct rtmsg *info = nlmsg_data(h);
-	struct rtnl_route *route = NULL;
-
-	if (nlmsg_datalen(h) < (int)sizeof(*info) || info->rtm_family != AF_INET ||
-	    info->rtm_dst_len != 0 || info->rtm_table != RT_TABLE_MAIN)
-		return;
-	if ((h->nlmsg_flags & NLM_F_MULTI) == 0) {
-		want_routes(n); /* an event: which route is best now, a dump says */
-		return;
-	}
-	if (info->rtm_type != RTN_UNICAST || rtnl_route_parse(h, &route) < 0)
-		return;
-	for (int i = 0; i < rtnl_route_get_nnexthops(route); i++)
-		offer_nexthop(n, rtnl_route_nexthop_n(route, i), rtnl_route_get_priority(route));
-	rtnl_route_put(route);
-}
-
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 static int on_message(struct nl_msg *msg, void *arg)
 {
@@ -248,7 +188,7 @@ static int on_message(struct nl_msg *msg, void *arg)
 	else if (h->nlmsg_type == RTM_NEWADDR || h->nlmsg_type == RTM_DELADDR)
 		on_address(n, h);
 	else if (h->nlmsg_type == RTM_NEWROUTE || h->nlmsg_type == RTM_DELROUTE)
-		on_route(n, h);
+		gateway_message(n, h);
 	return NL_OK;
 }
 
@@ -278,8 +218,7 @@ static int read_once(struct net *n)
 	return -EIO;
 }
 
-/* Ask for everything of one kind and wait for the end of the answer: 0 or -errno. */
-static int dump(struct net *n, int type, void *header, size_t len)
+int monitor_dump(struct net *n, int type, void *header, size_t len)
 {
 	struct pollfd p = {.fd = nl_socket_get_fd(n->monitor), .events = POLLIN};
 	int r = nl_send_simple(n->monitor, type, NLM_F_DUMP, header, len);
@@ -304,7 +243,7 @@ static int dump_links(struct net *n)
 
 	for (uint32_t row = 0; row < n->m->n_services; row++)
 		n->services[row].seen = false;
-	r = dump(n, RTM_GETLINK, &info, sizeof(info));
+	r = monitor_dump(n, RTM_GETLINK, &info, sizeof(info));
 	for (uint32_t row = 0; r == 0 && row < n->m->n_services; row++)
 		if (n->services[row].exists && !n->services[row].seen)
 			link_gone(n, row);
@@ -318,29 +257,9 @@ static int dump_addresses(struct net *n)
 
 	for (uint32_t row = 0; row < n->m->n_services; row++)
 		n->services[row].seen_vips = 0;
-	r = dump(n, RTM_GETADDR, &info, sizeof(info));
+	r = monitor_dump(n, RTM_GETADDR, &info, sizeof(info));
 	for (uint32_t row = 0; r == 0 && row < n->m->n_services; row++)
 		address_lost(n, row, ~n->services[row].seen_vips);
-	return r;
-}
-
-static int dump_routes(struct net *n)
-{
-	struct rtmsg info = {.rtm_family = AF_INET, .rtm_table = RT_TABLE_MAIN};
-	int r;
-
-	n->routes_dirty = false;
-	for (uint32_t row = 0; row < n->m->n_services; row++)
-		n->services[row].best.s_addr = 0;
-	r = dump(n, RTM_GETROUTE, &info, sizeof(info));
-	for (uint32_t row = 0; r == 0 && row < n->m->n_services; row++) {
-		struct net_service *s = &n->services[row];
-
-		if (s->gateway.s_addr == s->best.s_addr)
-			continue;
-		s->gateway = s->best;
-		monitor_tell_gateway(n, row);
-	}
 	return r;
 }
 
@@ -348,7 +267,7 @@ static int dump_routes(struct net *n)
 static void dump_all(struct net *n)
 {
 	n->redump = false;
-	if (dump_links(n) < 0 || dump_addresses(n) < 0 || dump_routes(n) < 0)
+	if (dump_links(n) < 0 || dump_addresses(n) < 0 || gateway_dump(n) < 0)
 		n->redump = true;
 	if (n->redump) {
 		ev_timer_stop(n->loop, &n->redump_timer);
@@ -364,8 +283,8 @@ static void on_redump(struct ev_loop *loop, struct ev_timer *w, int revents)
 	monitor_drain(n);
 	if (n->redump)
 		dump_all(n);
-	else if (n->routes_dirty && dump_routes(n) < 0)
-		want_routes(n);
+	else if (n->routes_dirty && gateway_dump(n) < 0)
+		monitor_want_routes(n);
 }
 
 void monitor_drain(struct net *n)

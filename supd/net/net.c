@@ -23,7 +23,8 @@
  * A killed net leaves nothing behind that outlives the lease.
  */
 
-#define END_TIMEOUT 2.0 /* s; how long the engine may go on giving orders after the keeper's end */
+/* s; how long the engine may go on giving orders after the keeper's end. */
+#define END_TIMEOUT 2.0
 #define MESSAGE_MAX 4096
 
 void net_header(const struct net *n, struct ipc_header *h, enum ipc_type type)
@@ -99,7 +100,7 @@ static void tell_routes(struct net *n)
 {
 	n->routes_wanted = true;
 	for (uint32_t i = 0; i < n->m->n_services; i++)
-		monitor_tell_gateway(n, i);
+		gateway_tell(n, i);
 }
 
 static void open_service(struct net *n, const struct ipc_open_service *o)
@@ -213,11 +214,11 @@ static void on_end_timeout(struct ev_loop *loop, struct ev_timer *w, int revents
 	ev_break(loop, EVBREAK_ALL);
 }
 
-/* ---- the process ----------------------------------------------------------------------------- */
+/* ---- the process ---------------------------------------------------------------------------- */
 
 /*
- * Become the configured user with the two capabilities of this role and nothing more.  Started
- * without the right to do so, it already is what it can be.
+ * Become the configured user with the two capabilities of this role and nothing more.  Where the
+ * keeper has seen to that already, there is no right left to do it again.
  */
 static int confine(const struct model *m)
 {
@@ -237,7 +238,8 @@ static int confine(const struct model *m)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
 
-/* Only the channels end this process: a signal to the whole session must not take addresses away. */
+/* Only the channels end this process: a signal to the whole session must not take addresses away.
+ */
 static void ignore_signals(void)
 {
 	static const int ignored[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE};

@@ -14,6 +14,7 @@
 
 struct net;
 struct nl_sock;
+struct nlmsghdr;
 
 /* A channel in the loop. */
 struct net_link {
@@ -31,7 +32,7 @@ struct net_service {
 	uint32_t ifindex;
 	uint8_t mac[6];
 	struct in_addr gateway;
-	bool seen;	     /* in the link dump under way */
+	bool seen;           /* in the link dump under way */
 	uint32_t seen_vips;  /* in the address dump under way */
 	struct in_addr best; /* in the route dump under way */
 	uint32_t best_metric;
@@ -92,7 +93,15 @@ void monitor_close(struct net *n);
 /* Read all events that wait. */
 void monitor_drain(struct net *n);
 void monitor_tell_link(struct net *n, uint32_t row);
-void monitor_tell_gateway(struct net *n, uint32_t row);
+/* Ask for everything of one kind and wait for the end of the answer: 0 or -errno. */
+int monitor_dump(struct net *n, int type, void *header, size_t len);
+/* Dump the routes soon: one of them, or a link, has changed. */
+void monitor_want_routes(struct net *n);
+
+/* ---- gateway.c */
+void gateway_tell(struct net *n, uint32_t row);
+void gateway_message(struct net *n, struct nlmsghdr *h); /* about a route */
+int gateway_dump(struct net *n);                         /* and tell what changed; 0 or -errno */
 
 /* ---- sockets.c */
 void sockets_init(struct net *n);

@@ -25,15 +25,15 @@
  * An attempt that fails is told once for each different error and made again by itself.
  */
 
-#define RETRY	      1.0  /* s */
+#define RETRY         1.0  /* s */
 #define RETRY_IN_USE  0.02 /* s; the port of an engine that is just being killed */
 #define IN_USE_TRIES  50
 #define TOS_CONTROL   0xc0 /* internetwork control (RFC 791) */
-#define PRIORITY_HIGH 6	   /* the highest that needs no capability */
+#define PRIORITY_HIGH 6    /* the highest that needs no capability */
 #define FILTER_ACCEPT 0x40000
 #define DISCARD_MAX   1000
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options -------------------------------------------------------------------------------- */
 
 static int set_int(int fd, int level, int option, int value)
 {
@@ -67,7 +67,7 @@ static void discard_received(int fd)
 		;
 }
 
-/* ---- the sockets ------------------------------------------------------------------------------ */
+/* ---- the sockets ---------------------------------------------------------------------------- */
 
 /* Bind to this node's address, which need not be there yet. */
 static int bind_own(const struct net *n, int fd, uint16_t port)
@@ -195,7 +195,7 @@ static int open_service(const struct net *n, uint32_t row, int ret_fds[2])
 	return r < 0 ? r : 0;
 }
 
-/* ---- telling and trying again ------------------------------------------------------------------ */
+/* ---- telling and trying again --------------------------------------------------------------- */
 
 static void retry_after(struct net *n, double seconds)
 {
@@ -259,7 +259,8 @@ static void try_service(struct net *n, uint32_t row)
 
 	if (r < 0) {
 		if (s->sockets_error != -r) {
-			log_error("%s: sockets on %s: %s, trying again", model_service_name(n->m, row),
+			log_error("%s: sockets on %s: %s, trying again",
+				  model_service_name(n->m, row),
 				  model_str(n->m, model_service(n->m, row)->interface),
 				  strerror(-r));
 			tell_service(n, row, -r, fds);

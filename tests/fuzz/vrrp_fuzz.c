@@ -33,8 +33,8 @@ static void check_rebuild(const struct vrrp_packet *p)
 	struct vrrp_packet back;
 
 	for (int form = VRRP_CHECKSUM_PSEUDO; form <= VRRP_CHECKSUM_RFC9568; form++) {
-		const size_t n = vrrp_packet_build(p, (enum vrrp_checksum)form, buf + 20,
-						   VRRP_PACKET_MAX);
+		const size_t n =
+			vrrp_packet_build(p, (enum vrrp_checksum)form, buf + 20, VRRP_PACKET_MAX);
 		const size_t total = n + 20;
 
 		REQUIRE(n == 8 + 4 * (size_t)p->count);
@@ -119,12 +119,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 #define MUTATIONS 200000
 #define INPUT_MAX 2048
 
-static const uint8_t seed_vrrp[] = {0x45, 0xc0, 0,    32,   0,	  0,	0,    0,
-				    255,  112,	0,    0,    10,	  77,	0,    1,
-				    10,	  77,	0,    3,    0x31, 0x33, 0x64, 0x01,
-				    0x00, 0x64, 0x4a, 0x9c, 0x0a, 0x4d, 0x00, 0x64};
-static const uint8_t seed_arp[ARP_FRAME_LEN] = {
-	255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2};
+static const uint8_t seed_vrrp[] = {
+	0x45, 0xc0, 0, 32, 0,    0,    0,    0,    255,  112,  0,    0,    10,   77,   0,    1,
+	10,   77,   0, 3,  0x31, 0x33, 0x64, 0x01, 0x00, 0x64, 0x4a, 0x9c, 0x0a, 0x4d, 0x00, 0x64};
+static const uint8_t seed_arp[ARP_FRAME_LEN] = {255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 1,
+						8,   6,   0,   1,   8,   0,   6, 4, 0, 1, 2};
 
 static uint32_t next_random(uint32_t *state)
 {

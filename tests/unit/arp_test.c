@@ -16,10 +16,10 @@ static const uint8_t mac[6] = {0x02, 0x11, 0x22, 0x33, 0x44, 0x55};
 static void announcement_has_the_form_that_updates_every_entry(void **state)
 {
 	static const uint8_t want[ARP_FRAME_LEN] = {
-		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x11, 0x22, 0x33, 0x44, 0x55, 0x08, 0x06,
-		0x00, 0x01, 0x08, 0x00, 6,    4,    0,	  1, /* a request */
-		0x02, 0x11, 0x22, 0x33, 0x44, 0x55, 192,  0,	2,    100, /* SHA, SPA */
-		0,    0,    0,	  0,	0,    0,    192,  0,	2,    100, /* THA 0, TPA = SPA */
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x11, 0x22, 0x33, 0x44,
+		0x55, 0x08, 0x06, 0x00, 0x01, 0x08, 0x00, 6,    4,    0,    1, /* a request */
+		0x02, 0x11, 0x22, 0x33, 0x44, 0x55, 192,  0,    2,    100,     /* SHA, SPA */
+		0,    0,    0,    0,    0,    0,    192,  0,    2,    100, /* THA 0, TPA = SPA */
 	};
 	struct arp_frame f;
 	uint8_t buf[ARP_FRAME_LEN];
@@ -81,10 +81,10 @@ struct mutation {
 };
 
 static const struct mutation mutations[] = {
-	{"ethertype high", 12, 0x86},	  {"ethertype low: IPv4", 13, 0x00},
-	{"hardware type high", 14, 1},	  {"hardware type: IEEE 802", 15, 6},
+	{"ethertype high", 12, 0x86},     {"ethertype low: IPv4", 13, 0x00},
+	{"hardware type high", 14, 1},    {"hardware type: IEEE 802", 15, 6},
 	{"protocol type high", 16, 0x86}, {"protocol type low", 17, 1},
-	{"hardware length", 18, 8},	  {"protocol length", 19, 16},
+	{"hardware length", 18, 8},       {"protocol length", 19, 16},
 };
 
 static void what_is_not_ethernet_ipv4_arp_is_refused(void **state)

@@ -36,16 +36,16 @@
  * Needs root and ip(8); without them everything is skipped (exit 77).
  */
 
-#define OWN  "10.9.0.1"
-#define PEER "10.9.0.2"
-#define VIP  "10.9.0.100"
-#define VIP2 "10.9.0.101"
-#define VRID 51
-#define PORT 7112
+#define OWN    "10.9.0.1"
+#define PEER   "10.9.0.2"
+#define VIP    "10.9.0.100"
+#define VIP2   "10.9.0.101"
+#define VRID   51
+#define PORT   7112
 #define NOBODY 65534
-#define SOON MTIME_SEC(5)
+#define SOON   MTIME_SEC(5)
 
-/* ---- a model of one service on one of two nodes ------------------------------------------------- */
+/* ---- a model of one service on one of two nodes --------------------------------------------- */
 
 static struct {
 	struct model m;
@@ -80,7 +80,7 @@ static void make_model(void)
 	s->vip_lease = MTIME_SEC(1);
 }
 
-/* ---- the process under test --------------------------------------------------------------------- */
+/* ---- the process under test ----------------------------------------------------------------- */
 
 struct fixture {
 	struct channel keeper, engine;
@@ -170,7 +170,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* ---- talking to it ------------------------------------------------------------------------------- */
+/* ---- talking to it -------------------------------------------------------------------------- */
 
 union msg {
 	struct ipc_header h;
@@ -189,8 +189,7 @@ static bool next_message(struct fixture *f, union msg *ret, int fds[2], mtime de
 		struct pollfd p = {.fd = f->engine.fd, .events = POLLIN};
 		int received[CHANNEL_FDS_MAX];
 		size_t n_fds = 0;
-		const ssize_t len =
-			channel_recv(&f->engine, ret, sizeof(*ret), received, &n_fds);
+		const ssize_t len = channel_recv(&f->engine, ret, sizeof(*ret), received, &n_fds);
 
 		if (len > 0) {
 			assert_int_equal(ret->h.generation, f->generation);
@@ -294,7 +293,7 @@ static int exit_status(struct fixture *f, mtime patience)
 	return status;
 }
 
-/* ---- addresses ------------------------------------------------------------------------------------ */
+/* ---- addresses ------------------------------------------------------------------------------ */
 
 static void an_added_address_has_a_lease_that_refresh_keeps_and_the_kernel_ends(void **state)
 {
@@ -449,7 +448,7 @@ static void orders_of_a_former_engine_are_dropped(void **state)
 	assert_false(shown(VIP));
 }
 
-/* ---- the end --------------------------------------------------------------------------------------- */
+/* ---- the end -------------------------------------------------------------------------------- */
 
 static void both_ends_closed_removes_addresses_and_exits_0(void **state)
 {
@@ -515,7 +514,7 @@ static void it_keeps_two_capabilities_and_the_configured_user(void **state)
 	assert_int_equal(caps, 1ull << 12 | 1ull << 13); /* NET_ADMIN, NET_RAW */
 }
 
-/* ---- links and routes ------------------------------------------------------------------------------- */
+/* ---- links and routes ----------------------------------------------------------------------- */
 
 static void expect_link(struct fixture *f, bool exists, bool up)
 {
@@ -663,7 +662,7 @@ static void a_flood_of_events_loses_no_state(void **state)
 	assert_int_equal(m.lost.vip, 0);
 }
 
-/* ---- sockets ----------------------------------------------------------------------------------------- */
+/* ---- sockets -------------------------------------------------------------------------------- */
 
 /* A raw socket at the other end of the wire. */
 static int tap(uint16_t ethertype)
@@ -929,9 +928,9 @@ static void a_new_engine_gets_the_port_of_the_old_one_as_soon_as_it_is_dead(void
 	fd_close(&fds[0]);
 }
 
-/* ------------------------------------------------------------------------------------------------------- */
+/* --------------------------------------------------------------------------------------------- */
 
-#define NET_TEST(name)	   cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define NET_TEST(name)     cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define LASTING_TEST(name) cmocka_unit_test_setup_teardown(name, setup_lasting, teardown)
 
 int main(void)

@@ -21,12 +21,12 @@
  * and what is written there is received.  Events are caught where the engine would queue them.
  */
 
-#define OWN	"10.9.0.1"
-#define NODE_B	"10.9.0.2"
-#define NODE_C	"10.9.0.3"
-#define VIP	"10.9.0.100"
+#define OWN     "10.9.0.1"
+#define NODE_B  "10.9.0.2"
+#define NODE_C  "10.9.0.3"
+#define VIP     "10.9.0.100"
 #define GATEWAY "10.9.0.254"
-#define LISTED	"10.9.0.253"
+#define LISTED  "10.9.0.253"
 
 static const uint8_t own_mac[6] = {2, 0, 0, 0, 0, 1}, b_mac[6] = {2, 0, 0, 0, 0, 2},
 		     gateway_mac[6] = {2, 0, 0, 0, 0, 0xfe}, stranger_mac[6] = {2, 0, 0, 0, 0, 9};
@@ -194,7 +194,7 @@ static struct in_addr in(const char *address)
 	return (struct in_addr){inet_addr(address)};
 }
 
-/* ---- isolation ------------------------------------------------------------------------------------ */
+/* ---- isolation ------------------------------------------------------------------------------ */
 
 static void the_gateway_and_the_other_nodes_are_asked_in_our_name(void **state)
 {
@@ -220,9 +220,8 @@ static void an_answer_tells_when_its_request_was_sent_and_whether_it_is_a_node(v
 {
 	mtime before, after;
 
-	probe_set_gateway(&w->e, 0, in(GATEWAY));
 	before = mtime_now();
-	probe_update(&w->e, 0);
+	probe_set_gateway(&w->e, 0, in(GATEWAY)); /* asks at once */
 	after = mtime_now();
 	answer(gateway_mac, GATEWAY);
 	answer(b_mac, NODE_B);
@@ -356,7 +355,7 @@ static void a_new_gateway_replaces_the_old_one_and_leaves_the_nodes(void **state
 	assert_int_equal(w->svc.n_targets, 2);
 }
 
-/* ---- conflict -------------------------------------------------------------------------------------- */
+/* ---- conflict ------------------------------------------------------------------------------- */
 
 /* A backup whose Active_Down has expired. */
 static void miss_adverts(void)
@@ -420,7 +419,7 @@ static void an_active_hears_who_else_claims_its_address(void **state)
 	assert_int_equal(w->caught[0].conflict, SERVICE_CONFLICT_NODE);
 }
 
-/* ---- announcements ---------------------------------------------------------------------------------- */
+/* ---- announcements -------------------------------------------------------------------------- */
 
 static void stop_loop(struct ev_loop *loop, ev_timer *t, int revents)
 {
@@ -487,7 +486,8 @@ int main(void)
 		AUTO(an_answer_from_before_a_stall_is_read_before_the_next_request_goes_out),
 		cmocka_unit_test_setup_teardown(a_listed_node_is_a_node_and_is_asked_once,
 						setup_list, teardown),
-		cmocka_unit_test_setup_teardown(nobody_is_asked_when_it_is_off, setup_off, teardown),
+		cmocka_unit_test_setup_teardown(nobody_is_asked_when_it_is_off, setup_off,
+						teardown),
 		AUTO(a_new_gateway_replaces_the_old_one_and_leaves_the_nodes),
 		AUTO(the_virtual_address_is_probed_while_adverts_are_missing),
 		AUTO(who_answers_is_judged_by_its_mac),

@@ -15,19 +15,20 @@
  * Own priority 100, interval 1 s: Skew 609.375 ms, Active_Down 3.609375 s.  Each case starts at T
  * (10 s) in a machine that came into its state at 8 s, so that a restarted timer is seen.
  */
-#define T	  MTIME_SEC(10)
-#define ENTERED	  MTIME_SEC(8)
-#define SKEW	  (156 * MTIME_SEC(1) / 256)
-#define DOWN	  (MTIME_SEC(3) + SKEW)
-#define OLD_DOWN  (ENTERED + DOWN)
-#define OLD_BEAT  (ENTERED + MTIME_SEC(1))
-#define NEVER	  MTIME_NEVER
-#define DOWN_2S	  (MTIME_SEC(6) + 2 * SKEW)
+#define T        MTIME_SEC(10)
+#define ENTERED  MTIME_SEC(8)
+#define SKEW     (156 * MTIME_SEC(1) / 256)
+#define DOWN     (MTIME_SEC(3) + SKEW)
+#define OLD_DOWN (ENTERED + DOWN)
+#define OLD_BEAT (ENTERED + MTIME_SEC(1))
+#define NEVER    MTIME_NEVER
+#define DOWN_2S  (MTIME_SEC(6) + 2 * SKEW)
 
 enum { INIT = VRRP_STATE_INITIALIZE, BACKUP = VRRP_STATE_BACKUP, ACTIVE = VRRP_STATE_ACTIVE };
 enum { PLAIN = 1, POLICY = 2, BOTH = 3 };
 
-/* clang-format off: one row a case */
+/* One row a case. */
+/* clang-format off */
 #define TICK_AT(t)   {.type = VRRP_EV_TICK}, .now = (t)
 #define EV(name)     {.type = VRRP_EV_##name}, .now = T
 #define ADV(prio)    {.type = VRRP_EV_ADVERT, .priority = (prio), .interval = MTIME_SEC(2)}, .now = T
@@ -122,8 +123,7 @@ static struct vrrp_config make_config(bool policy)
 				    .policy = policy};
 }
 
-static void step(struct vrrp_fsm *v, enum vrrp_event_type type, mtime now,
-		 struct vrrp_actions *out)
+static void step(struct vrrp_fsm *v, enum vrrp_event_type type, mtime now, struct vrrp_actions *out)
 {
 	const struct vrrp_event ev = {.type = type};
 
@@ -206,8 +206,8 @@ static void no_pair_is_left_out(void **state)
 				bool found = false;
 
 				for (size_t i = 0; i < N_ELEMENTS(cases); i++)
-					found |= (cases[i].mode & mode) != 0 && cases[i].state == s &&
-						 (int)cases[i].ev.type == e;
+					found |= (cases[i].mode & mode) != 0 &&
+						 cases[i].state == s && (int)cases[i].ev.type == e;
 				if (!found)
 					print_error("mode %d state %d event %d\n", mode, s, e);
 				assert_true(found);

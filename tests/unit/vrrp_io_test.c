@@ -21,7 +21,7 @@
  * three nodes at 127.0.0.1 to 127.0.0.3.  Needs root; else skipped (exit 77).
  */
 
-#define VRID 51
+#define VRID    51
 #define N_NODES 3
 
 static struct {

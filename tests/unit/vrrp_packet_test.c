@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #define N_ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
-#define VRID 51
+#define VRID          51
 
 /* Captured from keepalived 2.2.7; the RFC 9568 forms are the same packets computed anew. */
 struct golden {
@@ -288,9 +288,13 @@ static void intervals_survive_the_wire_or_are_not_sent(void **state)
 {
 	for (size_t i = 0; i < N_ELEMENTS(intervals); i++) {
 		const struct interval_case *c = &intervals[i];
-		struct vrrp_packet p = {.vrid = 7, .priority = 254, .count = 1,
-					.interval = c->interval, .src = ip("192.0.2.1"),
-					.dst = ip("192.0.2.2"), .addrs = {ip("192.0.2.3")}};
+		struct vrrp_packet p = {.vrid = 7,
+					.priority = 254,
+					.count = 1,
+					.interval = c->interval,
+					.src = ip("192.0.2.1"),
+					.dst = ip("192.0.2.2"),
+					.addrs = {ip("192.0.2.3")}};
 		uint8_t d[64];
 		const size_t n = vrrp_packet_build(&p, VRRP_CHECKSUM_PSEUDO, d + 20, 44);
 
@@ -301,8 +305,7 @@ static void intervals_survive_the_wire_or_are_not_sent(void **state)
 		const size_t len = wrap(d, n, p.src, p.dst);
 		struct vrrp_packet back;
 
-		assert_int_equal(vrrp_packet_parse(d, len, 7, &p.src, 1, &back),
-				 VRRP_REJECT_NONE);
+		assert_int_equal(vrrp_packet_parse(d, len, 7, &p.src, 1, &back), VRRP_REJECT_NONE);
 		assert_int_equal(back.interval, c->want);
 	}
 }
@@ -310,8 +313,11 @@ static void intervals_survive_the_wire_or_are_not_sent(void **state)
 static void all_addresses_survive_the_wire_in_both_forms(void **state)
 {
 	for (unsigned count = 1; count <= VRRP_ADDRS_MAX; count++) {
-		struct vrrp_packet p = {.vrid = 1, .priority = 0, .count = (uint8_t)count,
-					.interval = MTIME_SEC(1), .src = ip("192.0.2.1"),
+		struct vrrp_packet p = {.vrid = 1,
+					.priority = 0,
+					.count = (uint8_t)count,
+					.interval = MTIME_SEC(1),
+					.src = ip("192.0.2.1"),
 					.dst = ip("192.0.2.2")};
 		uint8_t d[20 + VRRP_PACKET_MAX];
 		struct vrrp_packet back;
@@ -322,9 +328,9 @@ static void all_addresses_survive_the_wire_in_both_forms(void **state)
 						   VRRP_PACKET_MAX);
 
 		assert_int_equal(n, 8 + 4 * count);
-		assert_int_equal(vrrp_packet_parse(d, wrap(d, n, p.src, p.dst), 1, &p.src, 1,
-						   &back),
-				 VRRP_REJECT_NONE);
+		assert_int_equal(
+			vrrp_packet_parse(d, wrap(d, n, p.src, p.dst), 1, &p.src, 1, &back),
+			VRRP_REJECT_NONE);
 		assert_int_equal(back.count, count);
 		assert_memory_equal(back.addrs, p.addrs, 4 * count);
 	}
@@ -332,8 +338,8 @@ static void all_addresses_survive_the_wire_in_both_forms(void **state)
 
 static void a_message_that_does_not_fit_is_not_built(void **state)
 {
-	const struct vrrp_packet p = {.vrid = 1, .priority = 1, .count = 2,
-				      .interval = MTIME_SEC(1)};
+	const struct vrrp_packet p = {
+		.vrid = 1, .priority = 1, .count = 2, .interval = MTIME_SEC(1)};
 	const struct vrrp_packet none = {.vrid = 1, .priority = 1, .interval = MTIME_SEC(1)};
 	uint8_t d[16];
 
