@@ -6,7 +6,8 @@
  * stopped its sockets fill; when it goes on it reads them all before it believes a timer.
  */
 
-#define ORPHAN_PATIENCE MTIME_SEC(10)
+#define TREE_WAIT    MTIME_SEC(2)
+#define ADDRESS_WAIT MTIME_SEC(1)
 
 /* ---- inputs ---------------------------------------------------------------------------------------- */
 
@@ -111,12 +112,11 @@ static void on_net(struct world *w, struct host *h, const struct input *in)
 	glue_service(w, h, &ev);
 }
 
-/* The new net opens everything again; what the old one left undone is asked for once more. */
+/* The new net opens everything again. */
 static void on_net_new(struct world *w, struct host *h)
 {
 	engine_post(w, h, MTIME_MS(1), INPUT_SOCKETS);
 	engine_post(w, h, MTIME_MS(1), INPUT_LINK);
-	glue_resend_address(w, h);
 }
 
 static void on_command(struct world *w, struct host *h, const struct input *in)
@@ -165,52 +165,39 @@ static void on_advert(struct world *w, struct host *h, const struct input *in)
 
 /*
  * The keeper is dead, or silent and therefore killed by us through cgroup.kill: its programs are
- * dead with it.  What is left to do is to tell everybody, and to end.
+ * dead with it.  The machines are not asked any more: the addresses go, the trees are seen gone,
+ * RELEASE, the end.
  */
 static void become_orphan(struct world *w, struct host *h)
 {
 	struct engine *e = &h->engine;
-	struct service_event end = { .type = SERVICE_EV_COMMAND, .command = SERVICE_CMD_END };
 
 	if (e->orphan)
 		return;
 	e->orphan = true;
-	e->orphan_until = host_now(w, h) + ORPHAN_PATIENCE;
-	e->quiesce_owed = e->fsm.quiesce_asked > e->fsm.quiesced ? e->fsm.quiesce_asked : 0;
+	e->orphan_since = w->now;
 	STORY(w, h, "engine: the keeper is gone, ending");
 	keeper_die(w, h);
 	if (w->scenario.tooth != TOOTH_GUARD)
 		keeper_kill_all(w, h, false);
-	if (e->ready)
-		glue_service(w, h, &end);
+	glue_order_address(w, h, false);
 }
 
-/* Populated 0: everything that was said about runs is known to be over. */
 static void orphan_progress(struct world *w, struct host *h)
 {
 	struct engine *e = &h->engine;
-	struct service_event done = { .type = SERVICE_EV_QUIESCED, .term = e->quiesce_owed };
+	mtime waited = w->now - e->orphan_since;
 
-	if (host_lives(h) && w->scenario.tooth != TOOTH_GUARD)
+	if ((keeper_populated(h) && waited < TREE_WAIT) ||
+	    (e->address_order && waited < ADDRESS_WAIT)) {
+		e->armed = w->now + MTIME_MS(5);
+		world_post(w, MTIME_MS(5), EVENT_ENGINE_WAKE, h->row)->life = e->life;
 		return;
-	for (unsigned i = 0; i < w->scenario.n_programs; i++) {
-		struct program_fsm *p = &e->programs[i];
-		struct program_event failed = { .type = PROGRAM_EV_SPAWN_FAILED };
-		struct program_event exited = { .type = PROGRAM_EV_EXITED, .run = p->run,
-						.exit = { .code = -1, .signo = 9 } };
-		struct program_event gone = { .type = PROGRAM_EV_GONE, .run = p->run };
-
-		if (p->ordered)
-			glue_program(w, h, i, &failed);
-		if (p->main_alive)
-			glue_program(w, h, i, &exited);
-		if (p->tree_alive && !keeper_populated(h))
-			glue_program(w, h, i, &gone);
 	}
-	if (e->quiesce_owed) {
-		e->quiesce_owed = 0;
-		glue_service(w, h, &done);
-	}
+	if (e->ready)
+		glue_last_words(w, h);
+	STORY(w, h, "engine ends");
+	engine_die(w, h);
 }
 
 static void on_input(struct world *w, struct host *h, const struct input *in)
@@ -218,6 +205,11 @@ static void on_input(struct world *w, struct host *h, const struct input *in)
 	struct engine *e = &h->engine;
 	struct service_event ev = { .ok = true };
 
+	if (e->orphan) { /* only net is still listened to */
+		if (in->type == INPUT_ADDRESSES && in->net.order == e->address_order)
+			e->address_order = 0;
+		return;
+	}
 	switch (in->type) {
 	case INPUT_LETTER:
 		on_letter(w, h, in);
@@ -232,22 +224,19 @@ static void on_input(struct world *w, struct host *h, const struct input *in)
 		on_conflict(w, h, in);
 		break;
 	case INPUT_READY:
-		e->ready = true;
 		glue_resume(w, h);
 		break;
 	case INPUT_SPAWNED:
 	case INPUT_SPAWN_FAILED:
 	case INPUT_EXITED:
 	case INPUT_GONE:
-		if (!e->orphan)
-			on_run(w, h, in);
+		on_run(w, h, in);
 		break;
 	case INPUT_QUIESCED:
 		ev.type = SERVICE_EV_QUIESCED;
 		ev.term = in->quiesced.term;
 		ev.by_deadline = in->quiesced.by_deadline;
-		if (!e->orphan)
-			glue_service(w, h, &ev);
+		glue_service(w, h, &ev);
 		break;
 	case INPUT_KEEPER_DEAD:
 		become_orphan(w, h);
@@ -259,6 +248,7 @@ static void on_input(struct world *w, struct host *h, const struct input *in)
 		break;
 	case INPUT_SOCKETS:
 		e->sockets = true;
+		e->addresses_settled = false;
 		service_event(w, h, SERVICE_EV_SOCKETS, true);
 		break;
 	case INPUT_LINK:
@@ -268,7 +258,7 @@ static void on_input(struct world *w, struct host *h, const struct input *in)
 		on_net(w, h, in);
 		break;
 	case INPUT_ADDRESS_LOST:
-		if (!host_has_vip(w, h))
+		if (glue_holds_addresses(&e->fsm))
 			service_event(w, h, SERVICE_EV_ADDRESS_LOST, true);
 		break;
 	case INPUT_STATE:
@@ -304,15 +294,13 @@ static mtime next_wake(struct world *w, struct host *h)
 	struct engine *e = &h->engine;
 	mtime now = host_now(w, h), at = e->keeper_silent_at;
 
-	if (e->orphan)
-		at = now + MTIME_MS(10);
 	if (!e->ready)
 		return at;
 	at = mtime_min(at, e->hello_at + service_hello_interval(&e->fsm, now));
 	at = mtime_min(at, e->probe_at + service_probe_interval(&e->fsm, now));
 	at = mtime_min(at, service_deadline(&e->fsm, now));
-	if (e->fsm.addresses_held)
-		at = mtime_min(at, e->lease_at + w->scenario.vip_lease / 3);
+	if (glue_holds_addresses(&e->fsm))
+		at = mtime_min(at, e->lease_at + w->scenario.vip_lease / 4);
 	for (unsigned i = 0; i < w->scenario.n_programs; i++)
 		at = mtime_min(at, program_deadline(&e->programs[i]));
 	return at;
@@ -345,7 +333,7 @@ static void timers_io(struct world *w, struct host *h)
 	}
 	if (now >= e->hello_at + service_hello_interval(&e->fsm, now))
 		glue_hello(w, h, false, 0);
-	if (e->fsm.addresses_held && now >= e->lease_at + w->scenario.vip_lease / 3)
+	if (glue_holds_addresses(&e->fsm) && now >= e->lease_at + w->scenario.vip_lease / 4)
 		glue_refresh_lease(w, h);
 }
 
@@ -359,7 +347,7 @@ static void tick(struct world *w, struct host *h)
 		if (w->scenario.tooth != TOOTH_KEEPER_TIMEOUT)
 			become_orphan(w, h);
 	}
-	if (!e->ready)
+	if (!e->ready || e->orphan)
 		return;
 	service_event(w, h, SERVICE_EV_TICK, true);
 	for (unsigned i = 0; i < w->scenario.n_programs; i++)
@@ -372,14 +360,11 @@ static void after(struct world *w, struct host *h)
 {
 	struct engine *e = &h->engine;
 
-	if (e->orphan)
+	if (e->orphan) {
 		orphan_progress(w, h);
-	glue_settle(w, h);
-	if (e->orphan && (e->ended || !e->ready || host_now(w, h) >= e->orphan_until)) {
-		STORY(w, h, "engine ends");
-		engine_die(w, h);
 		return;
 	}
+	glue_settle(w, h);
 	if (e->ended) {
 		e->ended = false;
 		keeper_post(w, h, ORDER_DONE);
@@ -411,8 +396,10 @@ void engine_start(struct world *w, struct host *h)
 	e->last_arrival = w->now + world_noise(w, MTIME_MS(1), MTIME_MS(5));
 	engine_post(w, h, e->last_arrival - w->now, INPUT_READY);
 	if (h->net_alive) {
-		engine_post(w, h, world_noise(w, MTIME_MS(5), MTIME_MS(15)), INPUT_SOCKETS);
-		engine_post(w, h, world_noise(w, MTIME_MS(5), MTIME_MS(15)), INPUT_LINK);
+		mtime net = e->last_arrival - w->now;
+
+		engine_post(w, h, net + world_noise(w, MTIME_US(100), MTIME_MS(10)), INPUT_SOCKETS);
+		engine_post(w, h, net + world_noise(w, MTIME_US(100), MTIME_MS(10)), INPUT_LINK);
 	}
 	if (k->ending)
 		engine_post(w, h, MTIME_MS(20), INPUT_SHUTDOWN);
@@ -466,7 +453,8 @@ static void resume(struct world *w, struct host *h)
 		return;
 	e->keeper_silent_at = MTIME_NEVER;
 	if (h->keeper.alive && h->keeper.stalled)
-		e->keeper_silent_at = host_now(w, h) + w->engine_timeout;
+		e->keeper_silent_at = host_now(w, h) + w->engine_timeout +
+				      w->engine_timeout / 4;
 	e->armed = 0;
 	tick(w, h);
 	after(w, h);

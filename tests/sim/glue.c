@@ -64,21 +64,26 @@ void glue_hello(struct world *w, struct host *h, bool only, unsigned peer)
 
 /* ---- net, scribe, keeper ----------------------------------------------------------------------------- */
 
-static void order_address(struct world *w, struct host *h, bool adding)
+/* Whether the addresses belong here now: from their adding to the moment they are to go. */
+bool glue_holds_addresses(const struct service_fsm *f)
 {
-	struct engine *e = &h->engine;
-
-	e->address_order = ++e->orders;
-	e->address_adding = adding;
-	e->lease_at = host_now(w, h);
-	host_net_order(w, h, adding, false, e->address_order,
-		       e->lease_at + MTIME_SEC(1));
+	if (f->state == SERVICE_STATE_TAKING_OVER)
+		return f->phase == SERVICE_PHASE_ADDRESS || f->phase == SERVICE_PHASE_START;
+	if (f->state == SERVICE_STATE_RELEASING)
+		return !f->release_kill && (f->phase == SERVICE_PHASE_STOP ||
+					    f->phase == SERVICE_PHASE_QUIESCE);
+	return f->state == SERVICE_STATE_ACTIVE;
 }
 
-void glue_resend_address(struct world *w, struct host *h)
+void glue_order_address(struct world *w, struct host *h, bool adding)
 {
-	if (h->engine.address_order)
-		order_address(w, h, h->engine.address_adding);
+	struct engine *e = &h->engine;
+	mtime now = host_now(w, h);
+
+	e->address_order = ++e->orders;
+	if (adding)
+		e->lease_at = now;
+	host_net_order(w, h, adding, false, e->address_order, now + w->scenario.vip_lease);
 }
 
 void glue_refresh_lease(struct world *w, struct host *h)
@@ -86,27 +91,30 @@ void glue_refresh_lease(struct world *w, struct host *h)
 	struct engine *e = &h->engine;
 
 	e->lease_at = host_now(w, h);
-	host_net_order(w, h, true, true, 0, e->lease_at + w->scenario.vip_lease / 2);
+	host_net_order(w, h, true, true, 0,
+		       mtime_min(e->lease_at + w->scenario.vip_lease, service_kill_at(&e->fsm)));
 }
 
 static void send_baton(struct world *w, struct host *h)
 {
-	if (!h->engine.orphan)
-		service_to_baton(&h->engine.fsm, &keeper_post(w, h, ORDER_BATON)->baton);
+	struct engine *e = &h->engine;
+
+	e->baton_s = e->fsm.s;
+	service_to_baton(&e->fsm, &keeper_post(w, h, ORDER_BATON)->baton);
 }
 
 /* Kill everything of the service, and be told when it is dead. */
 static void quiesce(struct world *w, struct host *h, uint64_t term)
 {
 	struct program_event kill = { .type = PROGRAM_EV_KILL };
+	struct program_group *g = &h->engine.group;
 
-	group_down(&h->engine.group, false);
+	keeper_post(w, h, ORDER_QUIESCE)->term = term;
+	if (g->want == GROUP_DOWN && group_gone(g))
+		return;
+	group_down(g, false);
 	for (unsigned i = 0; i < N_PROGRAMS(w); i++)
 		glue_program(w, h, i, &kill);
-	if (h->engine.orphan)
-		h->engine.quiesce_owed = term;
-	else
-		keeper_post(w, h, ORDER_QUIESCE)->term = term;
 }
 
 static void start_program(struct world *w, struct host *h, unsigned program)
@@ -116,8 +124,6 @@ static void start_program(struct world *w, struct host *h, unsigned program)
 	struct order *o;
 
 	e->order_of[program] = ++e->orders;
-	if (e->orphan)
-		return;
 	o = keeper_post(w, h, ORDER_START);
 	o->program = (uint8_t)program;
 	o->order = e->order_of[program];
@@ -137,10 +143,12 @@ static void story_state(struct world *w, struct host *h, const struct service_ac
 	      (unsigned long long)s->term);
 }
 
+/* A new term begins with clean counters; a new engine that resumes keeps what it adopted. */
 static void programs_up(struct world *w, struct host *h)
 {
-	h->engine.told_ready = false;
-	h->engine.wants_gone = false;
+	for (unsigned i = 0; i < N_PROGRAMS(w); i++)
+		if (!h->engine.programs[i].tree_alive)
+			restart_policy_reset(&h->engine.programs[i].policy);
 	group_up(&h->engine.group);
 }
 
@@ -179,7 +187,7 @@ static void act(struct world *w, struct host *h, const struct service_action *a)
 		send_term(w, h, a, PEER_TYPE_RELEASED, false);
 		break;
 	case SERVICE_ACT_HELLO_NOW:
-		glue_hello(w, h, false, 0);
+		h->engine.hello_due = true;
 		break;
 	case SERVICE_ACT_PERSIST:
 		host_save(w, h, a->seq, &h->engine.fsm.persist);
@@ -188,10 +196,10 @@ static void act(struct world *w, struct host *h, const struct service_action *a)
 		send_baton(w, h);
 		break;
 	case SERVICE_ACT_ADDRESSES_ADD:
-		order_address(w, h, true);
+		glue_order_address(w, h, true);
 		break;
 	case SERVICE_ACT_ADDRESSES_REMOVE:
-		order_address(w, h, false);
+		glue_order_address(w, h, false);
 		break;
 	case SERVICE_ACT_ANNOUNCE:
 		break;
@@ -199,7 +207,6 @@ static void act(struct world *w, struct host *h, const struct service_action *a)
 		programs_up(w, h);
 		break;
 	case SERVICE_ACT_PROGRAMS_STOP:
-		h->engine.wants_gone = true;
 		group_down(&h->engine.group, a->give_up);
 		break;
 	case SERVICE_ACT_PROGRAMS_ALLOW:
@@ -262,7 +269,8 @@ static void tell_service(struct world *w, struct host *h, enum service_event_typ
 {
 	struct service_event ev = { .type = type, .ok = ok };
 
-	glue_service(w, h, &ev);
+	if (h->engine.ready) /* before, it does not know yet what it is */
+		glue_service(w, h, &ev);
 }
 
 static void program_act(struct world *w, struct host *h, unsigned program,
@@ -276,13 +284,12 @@ static void program_act(struct world *w, struct host *h, unsigned program,
 		break;
 	case PROGRAM_ACT_SIGNAL:
 	case PROGRAM_ACT_KILL:
-		if (h->engine.orphan)
-			break;
 		o = keeper_post(w, h, a->type == PROGRAM_ACT_KILL ? ORDER_KILL : ORDER_SIGNAL);
 		o->program = (uint8_t)program;
 		o->run = a->run;
 		o->signo = a->signo;
 		break;
+	case PROGRAM_ACT_DIED:
 	case PROGRAM_ACT_WANTS_ALLOW:
 		tell_service(w, h, SERVICE_EV_PROGRAM_DIED, true);
 		break;
@@ -292,7 +299,6 @@ static void program_act(struct world *w, struct host *h, unsigned program,
 		break;
 	case PROGRAM_ACT_STATE:
 	case PROGRAM_ACT_READY:
-	case PROGRAM_ACT_DIED:
 	case PROGRAM_ACT_ENDED:
 	case PROGRAM_ACT_UNKILLABLE:
 		break;
@@ -312,49 +318,99 @@ void glue_program(struct world *w, struct host *h, unsigned program, const struc
 		program_act(w, h, program, &acts.a[i]);
 }
 
-static void feed(struct world *w, struct host *h)
+/* The keeper must know a deadline that came nearer at once, and a later one before it matters. */
+static void feed_if_moved(struct world *w, struct host *h)
 {
 	struct engine *e = &h->engine;
 	mtime kill_at = service_kill_at(&e->fsm);
+	mtime step = w->scenario.advert_int / 4;
+	bool moved = kill_at < e->fed_kill_at ||
+		     (e->fed_kill_at != MTIME_NEVER && kill_at - e->fed_kill_at > step);
 
-	if (kill_at == e->fed_kill_at || e->orphan || !e->fsm.loaded)
+	if (!moved || !e->fsm.loaded)
 		return;
 	e->fed_kill_at = kill_at;
 	keeper_post(w, h, ORDER_FEED)->kill_at = kill_at;
+	if (e->fsm.may_run && e->fsm.s - e->baton_s > step)
+		send_baton(w, h);
 }
 
-static void tell_group(struct world *w, struct host *h)
+/* What the group is, when the service waits for that: true when it was told. */
+static bool tell_group(struct world *w, struct host *h)
+{
+	const struct engine *e = &h->engine;
+	const struct service_fsm *f = &e->fsm;
+
+	if (e->group.want == GROUP_UP && f->may_run && !f->programs_ready &&
+	    group_ready(&e->group)) {
+		tell_service(w, h, SERVICE_EV_PROGRAMS_READY, true);
+		return true;
+	}
+	if (e->group.want == GROUP_DOWN && f->state == SERVICE_STATE_RELEASING &&
+	    f->phase == SERVICE_PHASE_STOP && group_gone_or_unkillable(&e->group)) {
+		tell_service(w, h, SERVICE_EV_PROGRAMS_GONE, group_gone(&e->group));
+		return true;
+	}
+	return false;
+}
+
+/* Once per net process: left-overs go, addresses that belong here come. */
+static void settle_addresses(struct world *w, struct host *h)
 {
 	struct engine *e = &h->engine;
-	bool ready = e->group.want == GROUP_UP && group_ready(&e->group);
 
-	if (ready != e->told_ready) {
-		e->told_ready = ready;
-		if (ready)
-			tell_service(w, h, SERVICE_EV_PROGRAMS_READY, true);
-	}
-	if (e->wants_gone && group_gone_or_unkillable(&e->group)) {
-		e->wants_gone = false;
-		tell_service(w, h, SERVICE_EV_PROGRAMS_GONE, group_gone(&e->group));
-	}
+	if (e->addresses_settled || !e->fsm.loaded || !e->sockets)
+		return;
+	e->addresses_settled = true;
+	glue_order_address(w, h, glue_holds_addresses(&e->fsm));
 }
 
 void glue_settle(struct world *w, struct host *h)
 {
+	struct engine *e = &h->engine;
 	struct group_order o;
-	unsigned bound = 16;
+	bool more = e->ready;
 
-	if (!h->engine.ready)
-		return;
-	do {
-		while (group_reconcile(&h->engine.group, &o) && bound-- > 0) {
+	for (unsigned bound = 0; more; bound++) {
+		more = group_reconcile(&e->group, &o);
+		if (more) {
 			struct program_event ev = { .type = o.event };
 
 			glue_program(w, h, o.member, &ev);
 		}
-		tell_group(w, h);
-	} while (group_reconcile(&h->engine.group, &o) && bound > 0 && bound < 17);
-	feed(w, h);
+		more = tell_group(w, h) || more;
+		if (bound > 32) {
+			oracle_fail(w, "%c: group and service never settle", story_name(h->row));
+			return;
+		}
+	}
+	if (!e->ready)
+		return;
+	settle_addresses(w, h);
+	feed_if_moved(w, h);
+	if (e->hello_due) {
+		e->hello_due = false;
+		glue_hello(w, h, false, 0);
+	}
+}
+
+/* RELEASE of an engine that has lost its keeper and has seen everything dead. */
+void glue_last_words(struct world *w, struct host *h)
+{
+	const struct service_fsm *f = &h->engine.fsm;
+	int best = service_best_peer(f, host_now(w, h));
+	struct service_action a = { .term = f->term, .ending = true,
+				    .successor = best < 0 ? 0xff : (unsigned)best };
+
+	if (f->state != SERVICE_STATE_ACTIVE && f->state != SERVICE_STATE_TAKING_OVER &&
+	    f->state != SERVICE_STATE_RELEASING)
+		return;
+	STORY(w, h, "RELEASE(%llu) to all: the last words", (unsigned long long)f->term);
+	for (unsigned i = 0; i < 3; i++) {
+		send_term(w, h, &a, PEER_TYPE_RELEASE, true);
+		if (h->engine.sockets)
+			network_advert(w, h, 0);
+	}
 }
 
 /* ---- birth -------------------------------------------------------------------------------------------------------- */
@@ -393,6 +449,7 @@ void glue_init(struct world *w, struct host *h)
 	config_service(w, h, &service);
 	service_init(&e->fsm, &service, host_now(w, h));
 	group_init(&e->group);
+	e->fed_kill_at = MTIME_NEVER;
 	e->group.n = N_PROGRAMS(w);
 	for (unsigned i = 0; i < N_PROGRAMS(w); i++) {
 		program_init(&e->programs[i], &program);
@@ -406,26 +463,54 @@ void glue_init(struct world *w, struct host *h)
 	}
 }
 
+/* Programs without a record of who ordered them: nobody can say whether they may still run. */
+static void clear_strays(struct world *w, struct host *h)
+{
+	struct program_event kill = { .type = PROGRAM_EV_KILL };
+	uint64_t term = 0;
+
+	for (unsigned i = 0; i < N_PROGRAMS(w); i++)
+		if (h->engine.found[i].state != RUN_NONE && h->engine.found[i].term > term)
+			term = h->engine.found[i].term;
+	if (!term)
+		return;
+	keeper_post(w, h, ORDER_QUIESCE)->term = term;
+	for (unsigned i = 0; i < N_PROGRAMS(w); i++)
+		glue_program(w, h, i, &kill);
+}
+
+static void adopt(struct world *w, struct host *h)
+{
+	for (unsigned i = 0; i < N_PROGRAMS(w); i++) {
+		const struct run *r = &h->engine.found[i];
+		struct program_event ev = { .type = PROGRAM_EV_ADOPT, .run = r->number,
+					    .pid = r->main_alive ? 4711 : 0,
+					    .started_at = host_now(w, h) };
+
+		if (r->state == RUN_ALIVE || r->state == RUN_DEAD)
+			glue_program(w, h, i, &ev);
+	}
+}
+
 /* The keeper's records are complete: go on with what runs, or begin from the disk. */
 void glue_resume(struct world *w, struct host *h)
 {
 	struct engine *e = &h->engine;
 	struct service_event ev = { .type = SERVICE_EV_RESUME, .baton = &e->baton };
 
+	adopt(w, h);
+	e->ready = true;
 	if (!e->has_baton) {
+		clear_strays(w, h);
 		host_load(w, h);
 		return;
 	}
-	for (unsigned i = 0; i < N_PROGRAMS(w); i++) {
-		const struct run *r = &e->found[i];
-		struct program_event adopt = { .type = PROGRAM_EV_ADOPT, .run = r->number,
-					       .pid = r->main_alive ? 4711 : 0,
-					       .started_at = host_now(w, h) };
-
-		if (r->state != RUN_ALIVE && r->state != RUN_DEAD)
-			continue;
-		ev.running = ev.running || r->state == RUN_ALIVE;
-		glue_program(w, h, i, &adopt);
-	}
+	ev.running = !group_gone(&e->group);
 	glue_service(w, h, &ev);
+	for (unsigned i = 0; i < N_PROGRAMS(w); i++) {
+		if (e->programs[i].state != PROGRAM_STATE_BACKOFF)
+			continue;
+		tell_service(w, h, SERVICE_EV_PROGRAM_DIED, true);
+		break;
+	}
 }

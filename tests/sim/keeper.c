@@ -333,15 +333,22 @@ void keeper_engine_died(struct world *w, struct host *h)
 		birth(w, h, keeper_late(w, h) + world_noise(w, MTIME_MS(4), MTIME_MS(20)));
 }
 
-/* Its newest FEED came up to a quarter of engine_timeout before it stopped. */
+/*
+ * FEED goes out every quarter of engine_timeout, and that often it is looked at: who stops has fed
+ * up to a quarter before, and is found silent up to a quarter late.
+ */
+static mtime seen_silent_after(struct world *w)
+{
+	return w->engine_timeout + world_noise(w, 0, w->engine_timeout / 4);
+}
+
 void keeper_engine_silent(struct world *w, struct host *h)
 {
 	struct event *e;
 
 	if (w->scenario.tooth == TOOTH_ENGINE_TIMEOUT)
 		return;
-	e = world_post(w, w->engine_timeout - world_noise(w, 0, w->engine_timeout / 4),
-		       EVENT_KEEPER_WATCH, h->row);
+	e = world_post(w, seen_silent_after(w), EVENT_KEEPER_WATCH, h->row);
 	e->life = h->keeper.life;
 	e->number = h->engine.life;
 }
@@ -405,8 +412,7 @@ void keeper_stall(struct world *w, struct host *h, mtime length)
 	world_post(w, length, EVENT_KEEPER_RESUME, h->row)->life = k->life;
 	if (!h->engine.alive || h->engine.stalled)
 		return;
-	h->engine.keeper_silent_at = host_local(
-		h, w->now + w->engine_timeout - world_noise(w, 0, w->engine_timeout / 4));
+	h->engine.keeper_silent_at = host_local(h, w->now + seen_silent_after(w));
 	engine_arm(w, h);
 }
 

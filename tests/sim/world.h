@@ -318,12 +318,11 @@ struct engine {
 	mtime hello_at, probe_at, lease_at; /* host time, last done */
 	mtime fed_kill_at;
 	mtime keeper_silent_at; /* host time: when the silence of the keeper is believed */
-	mtime orphan_until;	/* host time: it gives up waiting */
+	mtime orphan_since;	/* world time */
+	mtime baton_s;
 	mtime last_arrival;	/* what the keeper says arrives in order */
-	uint64_t orders, address_order;
-	bool address_adding;	/* the newest order, while address_order is not 0 */
-	uint64_t quiesce_owed;	/* orphan: answered by ourselves */
-	bool told_ready, wants_gone;
+	uint64_t orders, address_order; /* address_order: newest without a result; 0: none */
+	bool addresses_settled, hello_due;
 	/* what the keeper told at birth */
 	struct run found[WORLD_PROGRAMS_MAX];
 	bool has_baton;
@@ -466,7 +465,9 @@ void glue_settle(struct world *w, struct host *h);
 void glue_resume(struct world *w, struct host *h);
 void glue_hello(struct world *w, struct host *h, bool only, unsigned peer);
 void glue_refresh_lease(struct world *w, struct host *h);
-void glue_resend_address(struct world *w, struct host *h);
+bool glue_holds_addresses(const struct service_fsm *f);
+void glue_order_address(struct world *w, struct host *h, bool adding);
+void glue_last_words(struct world *w, struct host *h);
 
 /* ---- network.c -------------------------------------------------------------------------------------------------- */
 
