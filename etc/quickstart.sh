@@ -40,21 +40,25 @@ title() {
 
 # ---- what is made, and how it goes away --------------------------------------------------------
 
+# When a process was started: with its pid, the identity of a process. Nothing: it is gone.
+birth() {
+	sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'
+}
+
 # Needs WORK and ID. Touches only what this script made: its own pids, names and directory.
 clean_up() {
-	if [ -f "$WORK/pids" ]; then
-		while read -r pid comm; do
-			[ "$(cat "/proc/$pid/comm" 2>/dev/null)" != "$comm" ] || kill "$pid" 2>/dev/null || :
-		done <"$WORK/pids"
-		tries=0
-		while read -r pid comm; do
-			while [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$comm" ] && [ $tries -lt 100 ]; do
-				tries=$((tries + 1))
-				sleep 0.1
-			done
-			[ "$(cat "/proc/$pid/comm" 2>/dev/null)" != "$comm" ] || kill -9 "$pid" 2>/dev/null || :
-		done <"$WORK/pids"
-	fi
+	[ -f "$WORK/pids" ] || : >"$WORK/pids"
+	while read -r pid born; do
+		[ "$(birth "$pid")" != "$born" ] || kill "$pid" 2>/dev/null || :
+	done <"$WORK/pids"
+	tries=0
+	while read -r pid born; do
+		while [ "$(birth "$pid")" = "$born" ] && [ $tries -lt 100 ]; do
+			tries=$((tries + 1))
+			sleep 0.1
+		done
+		[ "$(birth "$pid")" != "$born" ] || kill -9 "$pid" 2>/dev/null || :
+	done <"$WORK/pids"
 	for host in switch gateway a b client; do
 		ip netns del "$ID-$host" 2>/dev/null || :
 	done
@@ -62,17 +66,6 @@ clean_up() {
 	[ -z "$cgroups" ] || find "$cgroups" -depth -path "$cgroups/supd-$ID-*" -type d \
 		-exec rmdir {} + 2>/dev/null || :
 	rm -rf "$WORK"
-}
-
-# Remember a process of ours, with the name by which it is recognised later: keepers rename
-# themselves, so that the name is read when it has settled.
-remember() {
-	tries=0
-	while [ "$(cat "/proc/$1/comm" 2>/dev/null)" != "$2" ] && [ $tries -lt 50 ]; do
-		tries=$((tries + 1))
-		sleep 0.1
-	done
-	echo "$1 $2" >>"$WORK/pids"
 }
 
 case ${1:-} in
@@ -277,7 +270,8 @@ gap() {
 		import sys
 		since = int(sys.argv[2])
 		answers = [l.split() for l in open(sys.argv[1]) if l.startswith("answer") and l.endswith("\n")]
-		seen = [(int(a[1]), a[2]) for a in answers if int(a[1]) >= since]
+		seen = [(int(a[1]), a[2]) for a in answers]
+		seen = [s for s in seen if s[0] < since][-1:] + [s for s in seen if s[0] >= since]
 		t = [a[0] for a in seen]
 		hosts = [h for i, (_, h) in enumerate(seen) if i == 0 or seen[i - 1][1] != h]
 		worst = max((b - a) / 1e6 for a, b in zip(t, t[1:]))
@@ -292,10 +286,17 @@ import json, sys
 print([p["pid"] for p in json.load(sys.stdin)["programs"] if p["name"] == "master"][0])'
 }
 
+# start HOST LOG COMMAND...: in the background.
+start() {
+	host=$1 log=$2
+	shift 2
+	(exec setsid nsenter --net="/run/netns/$ID-$host" "$@" >>"$log" 2>&1) &
+	echo "$! $(birth $!)" >>"$WORK/pids"
+}
+
 start_supd() {
 	mkdir -p "$WORK/$1"
-	in_ns "$1" setsid "$SUPD" -n -c "$WORK/supd.ini" --prefix "$WORK/$1" >>"$WORK/$1.log" 2>&1 &
-	remember $! 'supd: keeper'
+	start "$1" "$WORK/$1.log" "$SUPD" -n -c "$WORK/supd.ini" --prefix "$WORK/$1"
 }
 
 # ---- the walk ------------------------------------------------------------------------------------------
@@ -303,8 +304,7 @@ start_supd() {
 title "1. supd starts on both hosts: one becomes active, the other stands by"
 start_supd a
 start_supd b
-in_ns client setsid /usr/bin/python3 "$TOP/tests/netns/prober.py" $VIP $PORT "$WORK/client" 2>/dev/null &
-remember $! python3
+start client /dev/null /usr/bin/python3 "$TOP/tests/netns/prober.py" $VIP $PORT "$WORK/client"
 wait_for 20 "a active" on a is-active scheduler
 wait_for 20 "an answer" served_by a
 wait_for 20 "b ready" sh -c "'$SUPCTL' -c '$WORK/supd.ini' --prefix '$WORK/a' status | grep -q 'standby b ready'"
@@ -366,7 +366,7 @@ for line in open(sys.argv[1]):
     run[1], run[2] = int(at), run[2] + 1
 runs = sorted(runs.items(), key=lambda r: r[1][0])
 zero, twice, latest = runs[0][1][0], 0, -1
-print("   instance                            first job     last job    jobs")
+print("   instance                        first job     last job    jobs")
 for (host, term, pid, _), (first, last, jobs) in runs:
     note = ""
     if first <= latest:

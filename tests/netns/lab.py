@@ -309,8 +309,10 @@ class Probe:
                    f"an answer of {node} at the virtual address")
 
     def gap_ms(self, since=0):
-        """The longest time without any answer after `since`."""
-        times = [t for t, _ in self.answers(since)]
+        """The longest time without any answer, from the last one before `since` on."""
+        times = [t for t, _ in self.answers()]
+        before = [t for t in times if t < since]
+        times = before[-1:] + times[len(before):]
         return max((b - a) / 1e6 for a, b in zip(times, times[1:])) if len(times) > 1 else None
 
     def stop(self):
