@@ -25,6 +25,7 @@ static void ev_loaded(struct svc_step *x, const struct service_persist *p)
 	if (s->persist.latched)
 		s->failed_at = x->now;
 	svc_persist(x);
+	svc_see_term(x, s->term_heard);
 	svc_vrrp(x, VRRP_EV_STARTUP);
 	/* service_fsm.c goes on from down when link and sockets are known. */
 }
@@ -74,6 +75,12 @@ static void ev_resume(struct svc_step *x, const struct service_baton *b, bool ru
 	svc_emit(x, SERVICE_ACT_PROGRAMS_ALLOW);
 }
 
+static void hear_term(struct service_fsm *s, uint64_t term)
+{
+	if (term > s->term_heard)
+		s->term_heard = term;
+}
+
 static void ev_heard(struct svc_step *x, unsigned p, mtime echoed)
 {
 	struct service_peer *peer = &x->s->peers[p];
@@ -106,10 +113,11 @@ static void ev_hello(struct svc_step *x, const struct service_event *ev)
 	ev_heard(x, ev->peer, ev->echoed);
 	peer->report = *r;
 	peer->reported = x->now;
+	hear_term(s, r->term > r->term_seen ? r->term : r->term_seen);
 	if (!s->loaded)
 		return;
 	adopt_wish(x, r);
-	svc_see_term(x, r->term > r->term_seen ? r->term : r->term_seen);
+	svc_see_term(x, s->term_heard);
 	if (r->state != SERVICE_STATE_ACTIVE && r->state != SERVICE_STATE_TAKING_OVER)
 		return;
 	if (RULE(HELLO_IS_LIFE))
@@ -146,8 +154,15 @@ static void ev_advert(struct svc_step *x, const struct service_event *ev)
 			 !s->config.nodes[ev->peer].peer_link)
 			svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
 	}
-	if (s->state == SERVICE_STATE_WAITING && ev->priority != 0)
+	if (ev->priority == 0)
+		return;
+	if (s->state == SERVICE_STATE_WAITING)
 		svc_set_state(x, SERVICE_STATE_BACKUP, s->cause);
+	/* Somebody else was granted the service; the peer link may be blocked, so its advert counts. */
+	if (s->state == SERVICE_STATE_TAKING_OVER && !s->may_run && RULE(ADVERT_IS_LIFE) &&
+	    s->peers[ev->peer].fenced < s->term &&
+	    !(s->released_term != 0 && ev->peer == s->releaser))
+		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
 }
 
 static void ev_release(struct svc_step *x, const struct service_event *ev)
@@ -155,6 +170,7 @@ static void ev_release(struct svc_step *x, const struct service_event *ev)
 	struct service_fsm *s = x->s;
 
 	ev_heard(x, ev->peer, ev->echoed);
+	hear_term(s, ev->term);
 	s->peers[ev->peer].ending = ev->ending;
 	if (!s->loaded || ev->term < s->persist.term_seen || s->may_run) {
 		if (s->loaded) {
@@ -172,7 +188,11 @@ static void ev_release(struct svc_step *x, const struct service_event *ev)
 		svc_vrrp(x, VRRP_EV_HOLD);
 		return;
 	}
+	/* Whoever is latched, stopped or still booting has no use for it, now or later. */
+	if (s->state != SERVICE_STATE_BACKUP && s->state != SERVICE_STATE_TAKING_OVER)
+		return;
 	s->released_term = ev->term;
+	s->released_at = x->now;
 	s->releaser = ev->peer;
 }
 
@@ -262,6 +282,7 @@ static void ev_persisted(struct svc_step *x, uint64_t seq, bool ok)
 
 	if (!ok) {
 		s->persist_failed = true;
+		s->persist_retry_at = x->now + MTIME_SEC(1);
 		return;
 	}
 	s->persist_failed = false;
@@ -350,6 +371,7 @@ void svc_apply(struct svc_step *x, const struct service_event *ev)
 		break;
 	case SERVICE_EV_FENCE:
 		ev_heard(x, ev->peer, ev->echoed);
+		hear_term(s, ev->term);
 		if (s->loaded)
 			svc_on_fence(x, ev->peer, ev->term);
 		break;
@@ -377,6 +399,9 @@ void svc_apply(struct svc_step *x, const struct service_event *ev)
 	case SERVICE_EV_PROBE_ANSWER:
 		s->target_answer = mtime_max(s->target_answer, ev->sent_at);
 		if (!ev->is_node) {
+			/* A new engine must know that the isolation rule can speak. */
+			if (!s->target_answered)
+				svc_emit(x, SERVICE_ACT_BATON);
 			s->target_answered = true;
 			s->target_answer_other = mtime_max(s->target_answer_other, ev->sent_at);
 		}

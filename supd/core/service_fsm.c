@@ -310,6 +310,10 @@ static void progress(struct svc_step *x)
 	}
 	if (!s->loaded)
 		return;
+	if (s->persist_failed && x->now >= s->persist_retry_at) {
+		s->persist_retry_at = x->now + MTIME_SEC(1);
+		svc_persist(x);
+	}
 	svc_update_contact(x);
 	if (RULE(BUDGET) && s->may_run && x->now >= service_kill_at(s) &&
 	    !(s->state == SERVICE_STATE_RELEASING && s->release_kill))

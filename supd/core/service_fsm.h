@@ -174,10 +174,12 @@ struct service_fsm {
 	uint64_t persist_seq, persist_done; /* newest asked for, newest written */
 	mtime persist_since;		    /* when the oldest unwritten one was asked for */
 	bool persist_failed;
+	mtime persist_retry_at; /* failed: when to write again */
 
 	uint64_t term;	    /* the one we act or last acted under */
 	uint64_t quiesced;  /* highest term the keeper confirmed quiesced */
 	uint64_t quiesce_asked;
+	uint64_t term_heard; /* highest one heard of before our own state was read */
 	bool may_run;	    /* something of ours may be alive (from the first start order on) */
 	bool programs_ready;
 	bool addresses_held;
@@ -189,7 +191,7 @@ struct service_fsm {
 	mtime target_answer_other; /* the same, targets that are not nodes */
 	bool target_answered;	  /* a target that is not a node has answered since start */
 	bool isolated;
-	mtime contact_lost_at;	  /* since when neither peer nor target; 0: there is contact */
+	bool contact;	    /* a peer in two-way contact, or a target that answers */
 
 	bool link_up, sockets_ok, loaded, ending;
 
@@ -199,6 +201,8 @@ struct service_fsm {
 	enum service_cause take_cause;
 	mtime fence_started, fence_sent; /* this round; 0: none */
 	uint64_t released_term;	  /* RELEASE that names us (or nobody) as successor; 0: none */
+	mtime released_at;
+	bool elected;		  /* taken at boot, every node heard: every FENCED is needed */
 	unsigned releaser;
 	bool forced;		  /* failover --force */
 	bool restart_fence;	  /* Active: a restart waits for FENCED */

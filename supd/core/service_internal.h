@@ -26,7 +26,7 @@ struct svc_step {
  * what the rule prevents.  In supd itself they are constants.
  */
 #define SERVICE_RULES(X)                                                                           \
-	X(FENCE) X(CONTACT) X(CONFLICT) X(BUDGET) X(HELLO_IS_LIFE) X(QUIESCE) X(HIGHER_TERM)       \
+	X(FENCE) X(CONTACT) X(CONFLICT) X(BUDGET) X(HELLO_IS_LIFE) X(ADVERT_IS_LIFE) X(RENUMBER) X(QUIESCE) X(HIGHER_TERM)       \
 	X(ISOLATION_HOLD)
 
 enum service_rule {
@@ -69,6 +69,8 @@ bool svc_has_contact(const struct service_fsm *s, mtime now);
 /* The conflict rule: whether an answer for the virtual address forbids a takeover now. */
 bool svc_conflict_holds(const struct service_fsm *s, mtime now);
 bool svc_persist_settled(const struct service_fsm *s);
+/* How many nodes go before this one, fit or not: priority, then address. */
+unsigned svc_rank(const struct service_fsm *s);
 /* This node goes before every fit peer. */
 bool svc_best_here(const struct service_fsm *s, mtime now);
 

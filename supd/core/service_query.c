@@ -76,12 +76,12 @@ static bool isolation_speaks(const struct service_fsm *s)
 	return s->config.isolation != MODEL_ISOLATION_OFF && s->target_answered;
 }
 
-static bool isolated_now(const struct service_fsm *s, mtime now)
+static bool contact_now(const struct service_fsm *s, mtime now)
 {
 	mtime adv = s->config.advert_int;
 
-	return isolation_speaks(s) && !any_two_way(s, now, 2 * adv, 3 * adv) &&
-	       !svc_within(now, s->target_answer, 2 * adv);
+	return any_two_way(s, now, 2 * adv, 3 * adv) ||
+	       svc_within(now, s->target_answer, 2 * adv);
 }
 
 bool svc_has_contact(const struct service_fsm *s, mtime now)
@@ -113,15 +113,20 @@ static mtime proof_of_contact(const struct service_fsm *s, mtime now)
 void svc_update_contact(struct svc_step *x)
 {
 	struct service_fsm *s = x->s;
-	bool isolated = isolated_now(s, x->now);
+	bool contact = contact_now(s, x->now);
+	bool isolated = !contact && isolation_speaks(s);
+	bool regained = contact && !s->contact;
 
 	s->s = mtime_max(s->s, proof_of_contact(s, x->now));
-	if (isolated == s->isolated)
-		return;
+	s->contact = contact;
+	/* Silence heard without contact proves nothing: Active_Down begins again with contact. */
+	if (s->vrrp.state == VRRP_STATE_BACKUP && RULE(ISOLATION_HOLD)) {
+		if (isolated && !s->isolated)
+			svc_vrrp(x, VRRP_EV_SUSPEND);
+		else if (regained || (s->isolated && !isolated))
+			svc_vrrp(x, VRRP_EV_HOLD);
+	}
 	s->isolated = isolated;
-	s->contact_lost_at = isolated ? x->now : 0;
-	if (s->vrrp.state == VRRP_STATE_BACKUP && RULE(ISOLATION_HOLD))
-		svc_vrrp(x, isolated ? VRRP_EV_SUSPEND : VRRP_EV_HOLD);
 }
 
 /* ---- conflict ----------------------------------------------------------------------------------- */
@@ -248,6 +253,15 @@ int service_best_peer(const struct service_fsm *s, mtime now)
 	return best;
 }
 
+unsigned svc_rank(const struct service_fsm *s)
+{
+	unsigned rank = 0;
+
+	for (unsigned p = 0; p < s->config.n_nodes; p++)
+		rank += p != s->config.self && goes_before(s, p, s->config.self);
+	return rank;
+}
+
 bool svc_best_here(const struct service_fsm *s, mtime now)
 {
 	int best = service_best_peer(s, now);
@@ -323,6 +337,8 @@ mtime service_deadline(const struct service_fsm *s, mtime now)
 		at = mtime_min(at, s->wait_until > now ? s->wait_until : at);
 	if (s->state == SERVICE_STATE_BACKUP && s->hold_until > now)
 		at = mtime_min(at, s->hold_until);
+	if (s->persist_failed)
+		at = mtime_min(at, s->persist_retry_at);
 	/* A phase's deadline that has passed means "waiting for somebody": look again soon. */
 	at = mtime_min(at, phase > now ? phase : now + s->config.advert_int / 3);
 	return mtime_max(at, soon);

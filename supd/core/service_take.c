@@ -90,6 +90,9 @@ static bool must_wait_for(const struct service_fsm *s, unsigned p, mtime now)
 		return false;
 	if (s->released_term != 0 && s->releaser == p && !s->may_run)
 		return false;
+	/* Two who elect themselves without hearing each other cannot both get every answer. */
+	if (s->elected && !s->may_run)
+		return !said_idle(s, p, now);
 	if (svc_peer_busy(s, p, now))
 		return true;
 	if (said_idle(s, p, now))
@@ -114,11 +117,12 @@ bool svc_fence_done(const struct service_fsm *s, mtime now)
 
 /* ---- begin, give up ------------------------------------------------------------------------------ */
 
-static void begin_takeover(struct svc_step *x, enum service_cause cause)
+static void begin_takeover(struct svc_step *x, enum service_cause cause, bool elected)
 {
 	struct service_fsm *s = x->s;
 
 	s->take_cause = cause;
+	s->elected = elected;
 	/* The reservation must be on disk; a write that is under way takes milliseconds. */
 	if (!svc_persist_settled(s) || s->persist.reserved <= s->persist.term_seen ||
 	    !verdict_holds(s, x->now))
@@ -156,6 +160,7 @@ void svc_enter_idle(struct svc_step *x, enum service_cause cause, bool boot)
 	struct service_fsm *s = x->s;
 
 	s->forced = s->exhausted = false;
+	s->released_term = 0;
 	if (s->persist.reserved <= s->persist.term_seen) {
 		s->persist.reserved = service_next_term(s->persist.term_seen, s->config.self);
 		svc_persist(x);
@@ -200,10 +205,15 @@ static bool all_heard(const struct service_fsm *s, mtime now)
 	return true;
 }
 
-/* Alone after wait_for_peer: only with a witness that it is not we who are cut off. */
+/*
+ * Alone after wait_for_peer: only with a witness that it is not we who are cut off.  One after the
+ * other, by rank, so that the later one can see the address of the earlier one.
+ */
 static bool may_start_alone(const struct service_fsm *s, mtime now)
 {
-	if (now < s->wait_until || !s->vrrp.expired)
+	mtime turn = svc_rank(s) * 2 * s->config.advert_int;
+
+	if (now < mtime_add(s->wait_until, turn) || !s->vrrp.expired)
 		return false;
 	return s->config.isolation == MODEL_ISOLATION_OFF ||
 	       svc_within(now, s->target_answer_other, 2 * s->config.advert_int);
@@ -213,21 +223,23 @@ void svc_consider_boot(struct svc_step *x)
 {
 	struct service_fsm *s = x->s;
 
-	if (any_busy(s, x->now) || s->released_term != 0) {
+	bool all = all_heard(s, x->now);
+
+	if (any_busy(s, x->now)) {
 		svc_set_state(x, SERVICE_STATE_BACKUP, s->cause);
 		return;
 	}
 	if (s->forced) {
-		begin_takeover(x, SERVICE_CAUSE_FAILOVER);
+		begin_takeover(x, SERVICE_CAUSE_FAILOVER, false);
 		return;
 	}
-	if (!all_heard(s, x->now) && !may_start_alone(s, x->now))
+	if (!all && !may_start_alone(s, x->now))
 		return;
 	if (!svc_best_here(s, x->now) ||
 	    (!service_fit(s, x->now, NULL) && service_best_peer(s, x->now) >= 0))
 		svc_set_state(x, SERVICE_STATE_BACKUP, s->cause);
 	else
-		begin_takeover(x, s->cause);
+		begin_takeover(x, s->cause, all);
 }
 
 /* ---- backup --------------------------------------------------------------------------------------------- */
@@ -240,15 +252,16 @@ void svc_consider_takeover(struct svc_step *x)
 		if (any_busy(s, x->now))
 			s->forced = false;
 		else
-			begin_takeover(x, SERVICE_CAUSE_FAILOVER);
+			begin_takeover(x, SERVICE_CAUSE_FAILOVER, false);
 		return;
 	}
-	if (s->released_term != 0) {
-		begin_takeover(x, SERVICE_CAUSE_RELEASE);
+	if (s->released_term != 0 && x->now - s->released_at <= svc_down_interval(s)) {
+		begin_takeover(x, SERVICE_CAUSE_RELEASE, false);
 		return;
 	}
+	s->released_term = 0;
 	if (s->vrrp.expired && x->now >= s->hold_until)
-		begin_takeover(x, SERVICE_CAUSE_TAKEOVER);
+		begin_takeover(x, SERVICE_CAUSE_TAKEOVER, false);
 }
 
 /* ---- taking over ----------------------------------------------------------------------------------------- */
@@ -288,6 +301,23 @@ static void start_programs(struct svc_step *x)
 	svc_emit(x, SERVICE_ACT_PROGRAMS_ALLOW);
 }
 
+/*
+ * A higher term is known than the one we fence with: nobody will answer it, and nobody may act
+ * under it.  Begin again with a new number, all evidence unchanged.
+ */
+static void renumber(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+	bool boot = s->take_cause == SERVICE_CAUSE_BOOT || s->take_cause == SERVICE_CAUSE_START ||
+		    s->take_cause == SERVICE_CAUSE_RESET;
+
+	if (s->phase != SERVICE_PHASE_FENCE)
+		svc_abandon(x, 0);
+	else
+		svc_set_state(x, boot ? SERVICE_STATE_WAITING : SERVICE_STATE_BACKUP,
+			      s->take_cause);
+}
+
 static bool unwanted(const struct service_fsm *s)
 {
 	return s->ending || s->persist.stopped || s->persist.barred;
@@ -307,9 +337,15 @@ void svc_progress_takeover(struct svc_step *x)
 			svc_abandon(x, 0);
 		return;
 	}
+	if (!s->may_run && s->persist.term_seen > s->term && RULE(RENUMBER)) {
+		renumber(x);
+		return;
+	}
 	if (s->phase == SERVICE_PHASE_FENCE) {
 		if (svc_fence_done(s, x->now))
 			grant(x);
+		else if (s->elected && x->now - s->fence_started > svc_down_interval(s))
+			svc_enter_idle(x, s->take_cause, true); /* somebody was lost: wait again */
 		else
 			svc_repeat_fence(x);
 		return;
