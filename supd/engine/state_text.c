@@ -16,7 +16,8 @@
  *
  * CHECKSUM (CRC-32, eight hex digits) covers everything before its line, so a torn or half-written
  * file is noticed, not believed: an older term in it would be a danger.  Every key of a line must
- * be there, once; a service that the configuration no longer has is skipped.
+ * be there, once (barred may be missing: it is younger than the format); a service that the
+ * configuration no longer has is skipped.
  */
 
 #define STATE_VERSION 1
@@ -178,6 +179,7 @@ static enum key find_key(struct span name)
 /* "key=value ..." with each key once. */
 static bool parse_persist(struct span rest, struct service_persist *ret)
 {
+	const unsigned required = ((1u << KEYS_END) - 1) & ~(1u << BARRED);
 	unsigned seen = 0;
 
 	memset(ret, 0, sizeof(*ret));
@@ -189,7 +191,7 @@ static bool parse_persist(struct span rest, struct service_persist *ret)
 			return false;
 		seen |= 1u << key;
 	}
-	return seen == (1u << KEYS_END) - 1;
+	return (seen & required) == required;
 }
 
 struct decoder {

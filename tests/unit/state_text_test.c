@@ -177,6 +177,24 @@ static void unknown_services_are_skipped_and_missing_ones_stay_zero(void **state
 	assert_int_equal(back[1].term_seen, 5);
 }
 
+/* Written before a node could be barred by itself. */
+static void a_line_without_barred_is_of_a_node_that_is_not(void **state)
+{
+	struct fixture *f = *state;
+	struct service_persist back[N_SERVICES];
+	unsigned line;
+	char text[1024];
+	size_t len = resealed(text, sizeof(text),
+			      "supd-state 1 a\n"
+			      "service web term_seen=5 reserved=6 latched=yes stopped=yes "
+			      "wish_version=1\n");
+	const struct service_persist expected = {.term_seen = 5, .reserved = 6, .latched = true,
+						 .stopped = true, .wish_version = 1};
+
+	assert_int_equal(decode(f, text, len, back, &line), 0);
+	assert_persist_equal(&back[1], &expected);
+}
+
 #define WEB(term, rest) "service web term_seen=" term " reserved=0 latched=no barred=no " rest "\n"
 
 static void wrong_lines_are_named(void **state)
@@ -203,6 +221,10 @@ static void wrong_lines_are_named(void **state)
 		 "supd-state 1 a\n" WEB("18446744073709551616", "stopped=no wish_version=1"), 2},
 		{"a number beyond 32 bits",
 		 "supd-state 1 a\n" WEB("1", "stopped=no wish_version=4294967296"), 2},
+		{"neither barred nor not",
+		 "supd-state 1 a\nservice web term_seen=1 reserved=0 latched=no barred= stopped=no "
+		 "wish_version=1\n", 2},
+		{"barred twice", "supd-state 1 a\n" WEB("1", "barred=no stopped=no wish_version=1"), 2},
 		{"neither yes nor no", "supd-state 1 a\n" WEB("1", "stopped=maybe wish_version=1"), 2},
 		{"a service given twice",
 		 "supd-state 1 a\n" WEB("1", "stopped=no wish_version=1")
@@ -278,7 +300,8 @@ int main(void)
 		t(text_is_what_a_person_expects), t(text_survives_the_round_trip),
 		t(a_service_not_yet_loaded_keeps_what_the_disk_had), t(every_truncation_is_noticed),
 		t(every_changed_bit_is_noticed),
-		t(unknown_services_are_skipped_and_missing_ones_stay_zero), t(wrong_lines_are_named),
+		t(unknown_services_are_skipped_and_missing_ones_stay_zero),
+		t(a_line_without_barred_is_of_a_node_that_is_not), t(wrong_lines_are_named),
 		t(what_follows_the_end_is_refused), t(a_buffer_too_small_is_an_error),
 		t(all_services_fit_the_message),
 	};
