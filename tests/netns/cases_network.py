@@ -106,7 +106,7 @@ def active_that_nobody_hears_is_fenced_or_dead_before_the_next(bin_dir):
 def one_way(lab):
     """Whatever is decided, it is one instance at most (the oracle), and one in the end."""
     wait_until(lambda: lab.a.is_active() != lab.b.is_active(), 10, "exactly one")
-    stays(lambda: not (lab.a.program_pids() and lab.b.program_pids()), 3, "never both")
+    stays(lambda: not oracle.violations(lab.instances()), 3, "never both")
     lab.heal()
     wait_until(lambda: lab.a.is_active() != lab.b.is_active() and "backup" in
                (lab.a.state(), lab.b.state()), 15, "one active, one backup")
