@@ -31,9 +31,10 @@
  * `echoed` is the send time of our newest message that the peer has seen: proof of two-way contact
  * dated by our own clock, never later than the truth (taken before the send).
  *
- * Our own numbers never repeat within a session: the keeper holds a ceiling, always ahead; a new
- * engine starts above it.  Should a baton be lost all the same, an accepted echo above our own
- * number pulls it up.
+ * Our own numbers never repeat within a session: the keeper holds a ceiling; a new engine starts
+ * above it.  The ceiling is raised while half of its room is left, so that a baton that was lost
+ * with its engine costs nothing; should all be lost, an accepted echo above our own number pulls it
+ * up.
  *
  * Invariants (peer_check): seq <= ceiling; his_echo <= seq; the current session is not retired;
  * contact times never lie about a peer without a session.
@@ -70,7 +71,7 @@ void peer_stamp(struct peer_fsm *p, mtime now, struct peer_header *h, bool *ret_
 	bool answering = p->answer_session != 0;
 
 	p->seq++;
-	*ret_new_ceiling = p->seq > p->seq_ceiling;
+	*ret_new_ceiling = p->seq + PEER_SEQ_STEP / 2 > p->seq_ceiling;
 	if (*ret_new_ceiling)
 		p->seq_ceiling = p->seq + PEER_SEQ_STEP;
 	p->sent[p->seq % PEER_SENT_RING].seq = p->seq;

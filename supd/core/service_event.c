@@ -414,6 +414,14 @@ void svc_apply(struct svc_step *x, const struct service_event *ev)
 		break;
 	case SERVICE_EV_SOCKETS:
 		s->sockets_ok = ev->ok;
+		/*
+		 * An advert before the first probe: S counts on the peers having heard one within
+		 * an advert_int before it, and what a new engine sent until now went nowhere.
+		 */
+		if (ev->ok && s->vrrp.state == VRRP_STATE_ACTIVE) {
+			svc_vrrp(x, VRRP_EV_ANNOUNCE);
+			svc_emit(x, SERVICE_ACT_HELLO_NOW);
+		}
 		break;
 	case SERVICE_EV_ADDRESSES:
 		ev_addresses(x, ev);
