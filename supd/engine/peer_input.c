@@ -240,7 +240,7 @@ void peer_input(struct engine *e, const struct sockaddr_in *source, const uint8_
 	if (verdict != PEER_VERDICT_ACCEPT) {
 		complain_verdict(e, p, verdict);
 		if (verdict == PEER_VERDICT_CHALLENGE && peer_may_challenge(&p->fsm, now))
-			peer_io_send_hello(e, p, true);
+			peer_io_send_challenge(e, p);
 		return;
 	}
 	note_session(e, p, session);

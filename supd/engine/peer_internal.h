@@ -12,6 +12,9 @@ int peer_io_send(struct engine *e, struct engine_peer *p, struct peer_msg *m);
 /* A HELLO to one peer; `ask`: it shall answer at once. */
 void peer_io_send_hello(struct engine *e, struct engine_peer *p, bool ask);
 
+/* To a peer that does not know our session, or whose we cannot believe yet: it shall answer. */
+void peer_io_send_challenge(struct engine *e, struct engine_peer *p);
+
 /* Hand the sessions of all peers to the keeper. */
 void peer_io_send_baton(struct engine *e);
 

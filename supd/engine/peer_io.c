@@ -188,6 +188,17 @@ void peer_io_send_hello(struct engine *e, struct engine_peer *p, bool ask)
 	send_pages(e, p, ask, mtime_now());
 }
 
+/* One page: it is the sessions that matter, and the answer has all pages. */
+void peer_io_send_challenge(struct engine *e, struct engine_peer *p)
+{
+	struct peer_msg m;
+
+	fill_page(e, &m, 0, mtime_now());
+	m.hello.pages = (uint8_t)page_count(e);
+	m.hello.answer = true;
+	peer_io_send(e, p, &m);
+}
+
 /* Active or taking over: the answers are what renews S. */
 static bool wants_answers(const struct engine *e)
 {

@@ -382,6 +382,20 @@ static void the_ceiling_is_told_before_it_is_passed(void **state)
 	}
 }
 
+/* Half of the room is left when the next one is told: one that is lost does no harm. */
+static void a_ceiling_that_is_lost_costs_no_number(void **state)
+{
+	struct pair p = pair_new();
+	struct peer_baton newest, before;
+
+	stamp_with_baton(&p, &newest);
+	for (int i = 0; i < 5 * PEER_SEQ_STEP; i++) {
+		before = newest;
+		stamp_with_baton(&p, &newest);
+		assert_true(before.seq_ceiling >= p.a.seq);
+	}
+}
+
 static void what_the_old_engine_had_accepted_cannot_be_played_to_the_new_one(void **state)
 {
 	struct pair p = pair_new();
@@ -467,6 +481,7 @@ int main(void)
 		cmocka_unit_test(both_starting_at_once_connect),
 		cmocka_unit_test(a_new_engine_goes_on_in_the_session),
 		cmocka_unit_test(the_ceiling_is_told_before_it_is_passed),
+		cmocka_unit_test(a_ceiling_that_is_lost_costs_no_number),
 		cmocka_unit_test(what_the_old_engine_had_accepted_cannot_be_played_to_the_new_one),
 		cmocka_unit_test(retired_sessions_survive_the_engine),
 		cmocka_unit_test(a_lost_baton_is_healed_by_the_peers_echo),
