@@ -113,6 +113,8 @@ static void ev_hello(struct svc_step *x, const struct service_event *ev)
 	ev_heard(x, ev->peer, ev->echoed);
 	peer->report = *r;
 	peer->reported = x->now;
+	if (r->fit) /* whoever ends is not: it is back */
+		peer->ending = false;
 	hear_term(s, r->term > r->term_seen ? r->term : r->term_seen);
 	if (!s->loaded)
 		return;

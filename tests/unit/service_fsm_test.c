@@ -575,6 +575,25 @@ static void ending_hands_over_and_ends(void **state)
 	assert_int_equal(k.s.state, SERVICE_STATE_DOWN);
 }
 
+static void a_node_that_ended_and_is_back_is_a_standby_again(void **state)
+{
+	struct kit k;
+
+	kit_backup(&k);
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_RELEASE,
+					    .peer = 1,
+					    .term = 2,
+					    .ending = true,
+					    .echoed = k.now - MTIME_MS(1)});
+	kit_addresses(&k, true, true); /* after RELEASE nothing is waited for */
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_PROGRAMS_READY});
+	assert_int_equal(k.s.state, SERVICE_STATE_ACTIVE);
+	kit_hello(&k, 1, kit_report(SERVICE_STATE_DOWN, 2));
+	assert_int_equal(service_best_peer(&k.s, k.now), MODEL_NONE);
+	kit_hello(&k, 1, kit_report(SERVICE_STATE_WAITING, 0)); /* supd was started again */
+	assert_int_equal(service_best_peer(&k.s, k.now), 1);
+}
+
 /* ---- a new engine ---- */
 
 static void resume(struct kit *k, enum service_state was, bool running)
@@ -724,6 +743,7 @@ int main(void)
 		cmocka_unit_test(an_unkillable_tree_is_told_and_does_not_hold_the_release),
 		cmocka_unit_test(stop_is_adopted_from_whoever_said_it_last),
 		cmocka_unit_test(ending_hands_over_and_ends),
+		cmocka_unit_test(a_node_that_ended_and_is_back_is_a_standby_again),
 		cmocka_unit_test(a_new_engine_goes_on_as_active_with_the_same_term),
 		cmocka_unit_test(a_new_engine_kills_what_was_halfway),
 		cmocka_unit_test(invariants_hold_for_every_event_in_every_state),
