@@ -121,6 +121,7 @@ struct engine_program {
 	struct program_fsm fsm;
 	struct ev_timer timer;
 	uint64_t order;	 /* of the start under way */
+	bool adopting;	 /* the present step takes over what an engine before has started */
 };
 
 struct engine_peer {

@@ -99,9 +99,12 @@ static const char *why(const struct program_fsm *p, mtime now, char *buf, size_t
 			failure_text(p, text, sizeof(text));
 		else
 			exit_text(&p->last_exit, text, sizeof(text));
-		snprintf(buf, size, " (%s; death %u, next start in %lld ms)", text,
-			 p->policy.counted,
-			 (long long)mtime_to_ms(mtime_max(0, p->next_start - now)));
+		if (p->policy.counted == 0) /* asked for */
+			snprintf(buf, size, " (%s; starting again)", text);
+		else
+			snprintf(buf, size, " (%s; death %u, next start in %lld ms)", text,
+				 p->policy.counted,
+				 (long long)mtime_to_ms(mtime_max(0, p->next_start - now)));
 		return buf;
 	case PROGRAM_STATE_EXITED:
 	case PROGRAM_STATE_STOPPED:
@@ -124,8 +127,8 @@ static void log_transition(const struct engine_program *ep, const struct program
 	const char *name = model_program_name(ep->engine->m, ep->row);
 	char buf[192];
 
-	log_notice("program %s: %s -> %s%s", name, program_state_name(a->from),
-		   program_state_name(to),
+	log_notice("program %s: %s -> %s%s", name,
+		   ep->adopting ? "found" : program_state_name(a->from), program_state_name(to),
 		   to == ep->fsm.state ? why(&ep->fsm, now, buf, sizeof(buf)) : "");
 }
 
@@ -224,6 +227,7 @@ void program_io_event(struct engine *e, uint32_t row, const struct program_event
 	mtime now = mtime_now();
 
 	program_step(&ep->fsm, ev, now, &acts);
+	ep->adopting = ev->type == PROGRAM_EV_ADOPT;
 	for (unsigned i = 0; i < acts.n; i++)
 		carry_out(ep, &acts, i, now);
 	arm_timer(ep);
