@@ -29,22 +29,27 @@ RAW_CODE static inline long raw_call(long nr, long a, long b, long c, long d, lo
 	return ret;
 }
 
-/* clone3 onto the stack of `args`; the child calls fn(arg), which must not return. */
+/*
+ * clone3 onto the stack of `args`; the child calls fn(arg), which must not return.  Both stand in
+ * named registers: left to the compiler, one may be rbp, which the child clears (the end of the
+ * chain of frames) before it has read it.
+ */
 RAW_CODE static inline long raw_clone3(struct clone_args *args, void (*fn)(void *), void *arg)
 {
+	register void (*r8)(void *) __asm__("r8") = fn;
+	register void *r9 __asm__("r9") = arg;
 	long ret;
 
 	__asm__ volatile("syscall\n\t"
 			 "test %%rax, %%rax\n\t"
 			 "jnz 1f\n\t"
 			 "xor %%ebp, %%ebp\n\t"
-			 "mov %[arg], %%rdi\n\t"
-			 "call *%[fn]\n\t"
+			 "mov %%r9, %%rdi\n\t"
+			 "call *%%r8\n\t"
 			 "ud2\n"
 			 "1:"
 			 : "=a"(ret)
-			 : "0"((long)SYS_clone3), "D"(args), "S"(sizeof(*args)), [fn] "r"(fn),
-			   [arg] "r"(arg)
+			 : "0"((long)SYS_clone3), "D"(args), "S"(sizeof(*args)), "r"(r8), "r"(r9)
 			 : "rcx", "r11", "memory", "cc");
 	return ret;
 }

@@ -186,6 +186,7 @@ struct keeper {
 
 	union {
 		struct ipc_header header;
+		struct ipc_start start; /* for the alignment: 64-bit fields */
 		uint8_t bytes[CHANNEL_MSG_MAX];
 	} message; /* being read */
 };
