@@ -39,7 +39,9 @@ static void ev_resume(struct svc_step *x, const struct service_baton *b, bool ru
 	struct service_fsm *s = x->s;
 	bool was_active = b->state == SERVICE_STATE_ACTIVE;
 
-	if (s->loaded)
+	s->target_answered = s->target_answered || b->target_answered;
+	/* An engine that died before it had read its state knew nothing: LOADED is still to come. */
+	if (s->loaded || b->state == SERVICE_STATE_DOWN)
 		return;
 	s->loaded = true;
 	s->persist = b->persist;
@@ -47,7 +49,6 @@ static void ev_resume(struct svc_step *x, const struct service_baton *b, bool ru
 	s->s = b->s;
 	s->quiesced = b->quiesced;
 	s->quiesce_asked = b->quiesced;
-	s->target_answered = b->target_answered;
 	s->last_sent = b->s;
 	svc_persist(x);
 	svc_vrrp(x, VRRP_EV_STARTUP);
@@ -318,6 +319,8 @@ static void ev_command(struct svc_step *x, const struct service_event *ev)
 				.cause = SERVICE_CAUSE_FAILOVER,
 				.successor = best < 0 ? MODEL_NODES_MAX : (unsigned)best};
 
+	if (!s->loaded && ev->command != SERVICE_CMD_END)
+		return;
 	switch (ev->command) {
 	case SERVICE_CMD_START:
 		set_wish(x, false);

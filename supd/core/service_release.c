@@ -98,6 +98,8 @@ static void finish(struct svc_step *x)
 		return;
 	}
 	svc_vrrp(x, VRRP_EV_HOLD);
+	/* The others first: should every RELEASE be lost, we come back after they could have begun. */
+	s->hold_until = x->now + svc_down_interval(s) + 2 * s->config.advert_int;
 	svc_enter_idle(x, s->cause, false);
 }
 

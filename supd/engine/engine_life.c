@@ -70,8 +70,12 @@ static void tell_deaths(struct engine_service *svc)
 
 static void bring_up(struct engine_service *svc)
 {
-	if (svc->has_baton) {
+	/* One of an engine that had not read its state says nothing: LOADED comes from the scribe. */
+	bool told = svc->has_baton && svc->baton.state != SERVICE_STATE_DOWN;
+
+	if (svc->has_baton)
 		resume(svc);
+	if (told) {
 		tell_deaths(svc);
 	} else if (svc->found_alive) {
 		clear_strays(svc);
