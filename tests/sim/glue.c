@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/sim/world.h"
 
-#include <signal.h>
-
 /*
  * Between the real machines and the world: what engine/service_io.c, program_io.c, peer_io.c and
  * keeper_link.c are in supd.  An action becomes a letter, an order or a request; its result comes
@@ -62,6 +60,25 @@ void glue_hello(struct world *w, struct host *h, bool only, unsigned peer)
 		glue_service(w, h, &sent);
 }
 
+/* RELEASE of an engine that has lost its keeper and has seen everything dead. */
+void glue_last_words(struct world *w, struct host *h)
+{
+	const struct service_fsm *f = &h->engine.fsm;
+	int best = service_best_peer(f, host_now(w, h));
+	struct service_action a = { .term = f->term, .ending = true,
+				    .successor = best < 0 ? 0xff : (unsigned)best };
+
+	if (f->state != SERVICE_STATE_ACTIVE && f->state != SERVICE_STATE_TAKING_OVER &&
+	    f->state != SERVICE_STATE_RELEASING)
+		return;
+	STORY(w, h, "RELEASE(%llu) to all: the last words", (unsigned long long)f->term);
+	for (unsigned i = 0; i < 3; i++) {
+		send_term(w, h, &a, PEER_TYPE_RELEASE, true);
+		if (h->engine.sockets)
+			network_advert(w, h, 0);
+	}
+}
+
 /* ---- net, scribe, keeper ----------------------------------------------------------------------------- */
 
 /* Whether the addresses belong here now: from their adding to the moment they are to go. */
@@ -95,7 +112,7 @@ void glue_refresh_lease(struct world *w, struct host *h)
 		       mtime_min(e->lease_at + w->scenario.vip_lease, service_kill_at(&e->fsm)));
 }
 
-static void send_baton(struct world *w, struct host *h)
+void glue_send_baton(struct world *w, struct host *h)
 {
 	struct engine *e = &h->engine;
 
@@ -115,21 +132,6 @@ static void quiesce(struct world *w, struct host *h, uint64_t term)
 	group_down(g, false);
 	for (unsigned i = 0; i < N_PROGRAMS(w); i++)
 		glue_program(w, h, i, &kill);
-}
-
-static void start_program(struct world *w, struct host *h, unsigned program)
-{
-	struct engine *e = &h->engine;
-	mtime now = host_now(w, h);
-	struct order *o;
-
-	e->order_of[program] = ++e->orders;
-	o = keeper_post(w, h, ORDER_START);
-	o->program = (uint8_t)program;
-	o->order = e->order_of[program];
-	o->term = e->fsm.term;
-	o->kill_at = service_kill_at(&e->fsm);
-	o->valid_until = service_order_valid_until(&e->fsm, now);
 }
 
 /* ---- the service's actions ------------------------------------------------------------------------------ */
@@ -193,7 +195,7 @@ static void act(struct world *w, struct host *h, const struct service_action *a)
 		host_save(w, h, a->seq, &h->engine.fsm.persist);
 		break;
 	case SERVICE_ACT_BATON:
-		send_baton(w, h);
+		glue_send_baton(w, h);
 		break;
 	case SERVICE_ACT_ADDRESSES_ADD:
 		glue_order_address(w, h, true);
@@ -261,256 +263,4 @@ void glue_service(struct world *w, struct host *h, const struct service_event *e
 		step(w, h, &next);
 	}
 	e->in_service = false;
-}
-
-/* ---- programs ----------------------------------------------------------------------------------------------- */
-
-static void tell_service(struct world *w, struct host *h, enum service_event_type type, bool ok)
-{
-	struct service_event ev = { .type = type, .ok = ok };
-
-	if (h->engine.ready) /* before, it does not know yet what it is */
-		glue_service(w, h, &ev);
-}
-
-static void program_act(struct world *w, struct host *h, unsigned program,
-			const struct program_action *a)
-{
-	struct order *o;
-
-	switch (a->type) {
-	case PROGRAM_ACT_SPAWN:
-		start_program(w, h, program);
-		break;
-	case PROGRAM_ACT_SIGNAL:
-	case PROGRAM_ACT_KILL:
-		o = keeper_post(w, h, a->type == PROGRAM_ACT_KILL ? ORDER_KILL : ORDER_SIGNAL);
-		o->program = (uint8_t)program;
-		o->run = a->run;
-		o->signo = a->signo;
-		break;
-	case PROGRAM_ACT_DIED:
-	case PROGRAM_ACT_WANTS_ALLOW:
-		tell_service(w, h, SERVICE_EV_PROGRAM_DIED, true);
-		break;
-	case PROGRAM_ACT_LIMIT:
-		STORY(w, h, "program %u has reached its limit", program + 1);
-		tell_service(w, h, SERVICE_EV_PROGRAM_LIMIT, true);
-		break;
-	case PROGRAM_ACT_STATE:
-	case PROGRAM_ACT_READY:
-	case PROGRAM_ACT_ENDED:
-	case PROGRAM_ACT_UNKILLABLE:
-		break;
-	}
-}
-
-void glue_program(struct world *w, struct host *h, unsigned program, const struct program_event *ev)
-{
-	struct program_fsm *p = &h->engine.programs[program];
-	struct program_actions acts;
-
-	acts.n = 0;
-	program_step(p, ev, host_now(w, h), &acts);
-	if (!program_check(p))
-		oracle_fail(w, "%c: program_check", story_name(h->row));
-	for (unsigned i = 0; i < acts.n; i++)
-		program_act(w, h, program, &acts.a[i]);
-}
-
-/* The keeper must know a deadline that came nearer at once, and a later one before it matters. */
-static void feed_if_moved(struct world *w, struct host *h)
-{
-	struct engine *e = &h->engine;
-	mtime kill_at = service_kill_at(&e->fsm);
-	mtime step = w->scenario.advert_int / 4;
-	bool moved = kill_at < e->fed_kill_at ||
-		     (e->fed_kill_at != MTIME_NEVER && kill_at - e->fed_kill_at > step);
-
-	if (!moved || !e->fsm.loaded)
-		return;
-	e->fed_kill_at = kill_at;
-	keeper_post(w, h, ORDER_FEED)->kill_at = kill_at;
-	if (e->fsm.may_run && e->fsm.s - e->baton_s > step)
-		send_baton(w, h);
-}
-
-/* What the group is, when the service waits for that: true when it was told. */
-static bool tell_group(struct world *w, struct host *h)
-{
-	const struct engine *e = &h->engine;
-	const struct service_fsm *f = &e->fsm;
-
-	if (e->group.want == GROUP_UP && f->may_run && !f->programs_ready &&
-	    group_ready(&e->group)) {
-		tell_service(w, h, SERVICE_EV_PROGRAMS_READY, true);
-		return true;
-	}
-	if (e->group.want == GROUP_DOWN && f->state == SERVICE_STATE_RELEASING &&
-	    f->phase == SERVICE_PHASE_STOP && group_gone_or_unkillable(&e->group)) {
-		tell_service(w, h, SERVICE_EV_PROGRAMS_GONE, group_gone(&e->group));
-		return true;
-	}
-	return false;
-}
-
-/* Once per net process: left-overs go, addresses that belong here come. */
-static void settle_addresses(struct world *w, struct host *h)
-{
-	struct engine *e = &h->engine;
-
-	if (e->addresses_settled || !e->fsm.loaded || !e->sockets)
-		return;
-	e->addresses_settled = true;
-	glue_order_address(w, h, glue_holds_addresses(&e->fsm));
-}
-
-void glue_settle(struct world *w, struct host *h)
-{
-	struct engine *e = &h->engine;
-	struct group_order o;
-	bool more = e->ready;
-
-	for (unsigned bound = 0; more; bound++) {
-		more = group_reconcile(&e->group, &o);
-		if (more) {
-			struct program_event ev = { .type = o.event };
-
-			glue_program(w, h, o.member, &ev);
-		}
-		more = tell_group(w, h) || more;
-		if (bound > 32) {
-			oracle_fail(w, "%c: group and service never settle", story_name(h->row));
-			return;
-		}
-	}
-	if (!e->ready)
-		return;
-	settle_addresses(w, h);
-	feed_if_moved(w, h);
-	if (e->hello_due) {
-		e->hello_due = false;
-		glue_hello(w, h, false, 0);
-	}
-}
-
-/* RELEASE of an engine that has lost its keeper and has seen everything dead. */
-void glue_last_words(struct world *w, struct host *h)
-{
-	const struct service_fsm *f = &h->engine.fsm;
-	int best = service_best_peer(f, host_now(w, h));
-	struct service_action a = { .term = f->term, .ending = true,
-				    .successor = best < 0 ? 0xff : (unsigned)best };
-
-	if (f->state != SERVICE_STATE_ACTIVE && f->state != SERVICE_STATE_TAKING_OVER &&
-	    f->state != SERVICE_STATE_RELEASING)
-		return;
-	STORY(w, h, "RELEASE(%llu) to all: the last words", (unsigned long long)f->term);
-	for (unsigned i = 0; i < 3; i++) {
-		send_term(w, h, &a, PEER_TYPE_RELEASE, true);
-		if (h->engine.sockets)
-			network_advert(w, h, 0);
-	}
-}
-
-/* ---- birth -------------------------------------------------------------------------------------------------------- */
-
-static void config_service(const struct world *w, const struct host *h, struct service_config *c)
-{
-	const struct scenario *s = &w->scenario;
-	struct budget_input in = { .advert_int = s->advert_int, .n_peers = s->n_nodes,
-				   .peer_priorities = s->priority };
-	struct budget b;
-
-	budget_compute(&in, &b);
-	*c = (struct service_config){
-		.self = h->row, .n_nodes = s->n_nodes, .advert_int = s->advert_int,
-		.vip_lease = s->vip_lease, .wait_for_peer = s->wait_for_peer,
-		.fence_timeout = b.fence_timeout, .failure_reset = MTIME_NEVER,
-		.isolation = MODEL_ISOLATION_AUTO, .n_vips = 1, .digest = 4711,
-	};
-	for (unsigned n = 0; n < s->n_nodes; n++)
-		c->nodes[n] = (struct service_node){ .priority = s->priority[n],
-						     .address = 0xc0000200u + n,
-						     .peer_link = true };
-}
-
-void glue_init(struct world *w, struct host *h)
-{
-	struct engine *e = &h->engine;
-	struct service_config service;
-	struct program_config program = {
-		.autorestart = PROGRAM_RESTART_ALWAYS, .stopsignal = SIGTERM,
-		.startsecs = MTIME_SEC(1), .stopwaitsecs = MTIME_SEC(2),
-		.restart_delay_max = w->scenario.restart_delay_max, .kill_wait = MTIME_SEC(10),
-		.restart_limit = 3, .restart_window = MTIME_SEC(60), .gated = true,
-	};
-
-	config_service(w, h, &service);
-	service_init(&e->fsm, &service, host_now(w, h));
-	group_init(&e->group);
-	e->fed_kill_at = MTIME_NEVER;
-	e->group.n = N_PROGRAMS(w);
-	for (unsigned i = 0; i < N_PROGRAMS(w); i++) {
-		program_init(&e->programs[i], &program);
-		e->group.members[i] = (struct group_member){ .program = &e->programs[i],
-							     .autostart = true };
-	}
-	for (unsigned p = 0; p < w->scenario.n_nodes; p++) {
-		peer_init(&e->peers[p], h->row, (uint8_t)p, h->keeper.session);
-		if (h->keeper.sessions[p].session)
-			peer_from_baton(&e->peers[p], &h->keeper.sessions[p]);
-	}
-}
-
-/* Programs without a record of who ordered them: nobody can say whether they may still run. */
-static void clear_strays(struct world *w, struct host *h)
-{
-	struct program_event kill = { .type = PROGRAM_EV_KILL };
-	uint64_t term = 0;
-
-	for (unsigned i = 0; i < N_PROGRAMS(w); i++)
-		if (h->engine.found[i].state != RUN_NONE && h->engine.found[i].term > term)
-			term = h->engine.found[i].term;
-	if (!term)
-		return;
-	keeper_post(w, h, ORDER_QUIESCE)->term = term;
-	for (unsigned i = 0; i < N_PROGRAMS(w); i++)
-		glue_program(w, h, i, &kill);
-}
-
-static void adopt(struct world *w, struct host *h)
-{
-	for (unsigned i = 0; i < N_PROGRAMS(w); i++) {
-		const struct run *r = &h->engine.found[i];
-		struct program_event ev = { .type = PROGRAM_EV_ADOPT, .run = r->number,
-					    .pid = r->main_alive ? 4711 : 0,
-					    .started_at = host_now(w, h) };
-
-		if (r->state == RUN_ALIVE || r->state == RUN_DEAD)
-			glue_program(w, h, i, &ev);
-	}
-}
-
-/* The keeper's records are complete: go on with what runs, or begin from the disk. */
-void glue_resume(struct world *w, struct host *h)
-{
-	struct engine *e = &h->engine;
-	struct service_event ev = { .type = SERVICE_EV_RESUME, .baton = &e->baton };
-
-	adopt(w, h);
-	e->ready = true;
-	if (!e->has_baton) {
-		clear_strays(w, h);
-		host_load(w, h);
-		return;
-	}
-	ev.running = !group_gone(&e->group);
-	glue_service(w, h, &ev);
-	for (unsigned i = 0; i < N_PROGRAMS(w); i++) {
-		if (e->programs[i].state != PROGRAM_STATE_BACKOFF)
-			continue;
-		tell_service(w, h, SERVICE_EV_PROGRAM_DIED, true);
-		break;
-	}
 }

@@ -16,8 +16,9 @@
  *
  *   scenario.c   what happens to whom, drawn from the seed
  *   world.c      the queue of events, the clocks, one event after the other
- *   engine.c     the engine's shell: the real cores, and what engine/engine.h says around them
- *   keeper.c     the keeper, the guard and the programs (the ground truth of "alive")
+ *   engine.c     the engine as a process; input.c: what it reads
+ *   glue*.c      the engine's shell: between the real cores and the world
+ *   keeper.c     the keeper; run.c: the guard and the programs, the ground truth of "alive"
  *   host.c       kernel (addresses), net, scribe and disk, boot and death
  *   network.c    paths between hosts, ARP, the gateway
  *   oracle.c     never two, terms, latch, eventually one
@@ -443,6 +444,16 @@ void keeper_kill_all(struct world *w, struct host *h, bool by_deadline);
 /* A program's own death; only_main: what it started lives on. */
 void keeper_program_dies(struct world *w, struct host *h, unsigned program, bool only_main);
 bool keeper_populated(const struct host *h);
+mtime keeper_late(const struct world *w, const struct host *h); /* until it runs again; 0: it does */
+
+/* ---- run.c ---------------------------------------------------------------------------------------------------- */
+
+void run_tell_failed(struct world *w, struct host *h, unsigned program, uint64_t order);
+void keeper_tell_quiesced(struct world *w, struct host *h, uint64_t term, bool by_deadline);
+void run_later(struct world *w, struct host *h, unsigned program, mtime in, enum event_type type);
+void run_kill(struct world *w, struct host *h, unsigned program, const char *why);
+void run_kill_all(struct world *w, struct host *h, const char *why);
+void run_event(struct world *w, struct host *h, const struct event *e);
 bool host_lives(const struct host *h); /* any process of any program: the ground truth */
 
 /* ---- engine.c ------------------------------------------------------------------------------------------------- */
@@ -454,6 +465,12 @@ void engine_arm(struct world *w, struct host *h); /* its next wake-up */
 /* Something to read, `in` from now. */
 struct input *engine_post(struct world *w, struct host *h, mtime in, enum input_type type);
 void engine_event(struct world *w, const struct event *e);
+/* The keeper is dead, or silent: kill, remove, release, end. */
+void engine_become_orphan(struct world *w, struct host *h);
+
+/* ---- input.c --------------------------------------------------------------------------------------------------- */
+
+void input_handle(struct world *w, struct host *h, const struct input *in);
 
 /* ---- glue.c ------------------------------------------------------------------------------------------------- */
 
@@ -467,6 +484,7 @@ void glue_hello(struct world *w, struct host *h, bool only, unsigned peer);
 void glue_refresh_lease(struct world *w, struct host *h);
 bool glue_holds_addresses(const struct service_fsm *f);
 void glue_order_address(struct world *w, struct host *h, bool adding);
+void glue_send_baton(struct world *w, struct host *h);
 void glue_last_words(struct world *w, struct host *h);
 
 /* ---- network.c -------------------------------------------------------------------------------------------------- */

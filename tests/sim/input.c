@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/sim/world.h"
+
+/*
+ * What an engine reads from its sockets, and what it makes of it: the next event of one of its
+ * machines.
+ */
+
+static void service_event(struct world *w, struct host *h, enum service_event_type type, bool ok)
+{
+	struct service_event ev = { .type = type, .ok = ok };
+
+	glue_service(w, h, &ev);
+}
+
+static enum service_event_type letter_event(enum peer_type type)
+{
+	switch (type) {
+	case PEER_TYPE_HELLO:
+		return SERVICE_EV_HELLO;
+	case PEER_TYPE_FENCE:
+		return SERVICE_EV_FENCE;
+	case PEER_TYPE_FENCED:
+		return SERVICE_EV_FENCED;
+	case PEER_TYPE_RELEASE:
+		return SERVICE_EV_RELEASE;
+	case PEER_TYPE_RELEASED:
+		return SERVICE_EV_RELEASED;
+	case PEER_TYPE_NONE:
+	case PEER_TYPE_COMMAND:
+	case PEER_TYPE_RESULT:
+	case PEER_TYPE_DETAILS:
+	case PEER_TYPES_END:
+		break;
+	}
+	return SERVICE_EV_HEARD;
+}
+
+static void on_letter(struct world *w, struct host *h, const struct input *in)
+{
+	struct engine *e = &h->engine;
+	struct peer_fsm *peer = &e->peers[in->from];
+	const struct letter *l = &in->letter;
+	mtime now = host_now(w, h);
+	enum peer_verdict verdict;
+	struct service_event ev = { .type = letter_event(l->h.type), .peer = in->from };
+
+	if (!e->sockets)
+		return;
+	verdict = peer_receive(peer, &l->h, now);
+	if (verdict == PEER_VERDICT_CHALLENGE && peer_may_challenge(peer, now))
+		glue_hello(w, h, true, in->from);
+	if (verdict != PEER_VERDICT_ACCEPT)
+		return;
+	oracle_told(h, l);
+	ev.echoed = peer->echoed;
+	if (l->h.type == PEER_TYPE_HELLO) {
+		e->mac_known[in->from] = true;
+		ev.report = &l->report;
+	} else {
+		ev.term = l->term.term;
+		ev.successor = l->term.successor;
+		ev.ending = l->term.ending;
+	}
+	if (l->h.type == PEER_TYPE_FENCE)
+		STORY(w, h, "hears FENCE(%llu) of %c", (unsigned long long)ev.term,
+		      story_name(in->from));
+	glue_service(w, h, &ev);
+	if (l->h.type == PEER_TYPE_HELLO && l->answer)
+		glue_hello(w, h, true, in->from);
+}
+
+static void on_run(struct world *w, struct host *h, const struct input *in)
+{
+	struct program_event ev = { .run = in->run.run, .pid = 4711, .exit = in->run.exit };
+
+	if (in->type == INPUT_SPAWNED) {
+		ev.type = PROGRAM_EV_SPAWNED;
+	} else if (in->type == INPUT_SPAWN_FAILED) {
+		if (in->run.order != h->engine.order_of[in->run.program])
+			return;
+		ev.type = PROGRAM_EV_SPAWN_FAILED;
+	} else {
+		ev.type = in->type == INPUT_EXITED ? PROGRAM_EV_EXITED : PROGRAM_EV_GONE;
+	}
+	glue_program(w, h, in->run.program, &ev);
+}
+
+static void on_net(struct world *w, struct host *h, const struct input *in)
+{
+	struct engine *e = &h->engine;
+	struct service_event ev = { .type = SERVICE_EV_ADDRESSES, .adding = in->net.adding,
+				    .ok = in->net.ok };
+
+	if (in->net.order != e->address_order)
+		return;
+	e->address_order = 0;
+	glue_service(w, h, &ev);
+}
+
+/* The new net opens everything again. */
+static void on_net_new(struct world *w, struct host *h)
+{
+	engine_post(w, h, MTIME_MS(1), INPUT_SOCKETS);
+	engine_post(w, h, MTIME_MS(1), INPUT_LINK);
+}
+
+static void on_command(struct world *w, struct host *h, const struct input *in)
+{
+	struct service_event ev = { .type = SERVICE_EV_COMMAND, .command = in->command.command,
+				    .force = in->command.force };
+
+	glue_service(w, h, &ev);
+}
+
+static void on_probe(struct world *w, struct host *h, const struct input *in)
+{
+	struct service_event ev = { .type = SERVICE_EV_PROBE_ANSWER, .sent_at = in->probe.sent_at,
+				    .is_node = in->probe.is_node };
+
+	if (!h->engine.sockets)
+		return;
+	if (in->probe.is_node) /* its ARP answer tells its MAC, as its HELLO does */
+		h->engine.mac_known[in->from] = true;
+	glue_service(w, h, &ev);
+}
+
+static void on_conflict(struct world *w, struct host *h, const struct input *in)
+{
+	struct service_event ev = { .type = SERVICE_EV_CONFLICT, .peer = in->from,
+				    .conflict = in->conflict };
+
+	STORY(w, h, "somebody answers for the address: %s %c",
+	      in->conflict == SERVICE_CONFLICT_NODE ? "node" : "unknown",
+	      story_name(in->from));
+	if (h->engine.sockets)
+		glue_service(w, h, &ev);
+}
+
+static void on_advert(struct world *w, struct host *h, const struct input *in)
+{
+	struct service_event ev = { .type = SERVICE_EV_ADVERT, .peer = in->from,
+				    .priority = in->advert.priority,
+				    .interval = in->advert.interval };
+
+	if (h->engine.sockets)
+		glue_service(w, h, &ev);
+}
+
+void input_handle(struct world *w, struct host *h, const struct input *in)
+{
+	struct engine *e = &h->engine;
+	struct service_event ev = { .ok = true };
+
+	if (e->orphan) { /* only net is still listened to */
+		if (in->type == INPUT_ADDRESSES && in->net.order == e->address_order)
+			e->address_order = 0;
+		return;
+	}
+	switch (in->type) {
+	case INPUT_LETTER:
+		on_letter(w, h, in);
+		break;
+	case INPUT_ADVERT:
+		on_advert(w, h, in);
+		break;
+	case INPUT_PROBE_ANSWER:
+		on_probe(w, h, in);
+		break;
+	case INPUT_CONFLICT:
+		on_conflict(w, h, in);
+		break;
+	case INPUT_READY:
+		glue_resume(w, h);
+		break;
+	case INPUT_SPAWNED:
+	case INPUT_SPAWN_FAILED:
+	case INPUT_EXITED:
+	case INPUT_GONE:
+		on_run(w, h, in);
+		break;
+	case INPUT_QUIESCED:
+		ev.type = SERVICE_EV_QUIESCED;
+		ev.term = in->quiesced.term;
+		ev.by_deadline = in->quiesced.by_deadline;
+		glue_service(w, h, &ev);
+		break;
+	case INPUT_KEEPER_DEAD:
+		engine_become_orphan(w, h);
+		break;
+	case INPUT_SHUTDOWN:
+		ev.type = SERVICE_EV_COMMAND;
+		ev.command = SERVICE_CMD_END;
+		glue_service(w, h, &ev);
+		break;
+	case INPUT_SOCKETS:
+		e->sockets = true;
+		e->addresses_settled = false;
+		service_event(w, h, SERVICE_EV_SOCKETS, true);
+		break;
+	case INPUT_LINK:
+		service_event(w, h, SERVICE_EV_LINK, !w->no_carrier[h->row]);
+		break;
+	case INPUT_ADDRESSES:
+		on_net(w, h, in);
+		break;
+	case INPUT_ADDRESS_LOST:
+		if (glue_holds_addresses(&e->fsm))
+			service_event(w, h, SERVICE_EV_ADDRESS_LOST, true);
+		break;
+	case INPUT_STATE:
+		ev.type = SERVICE_EV_LOADED;
+		ev.persist = &in->scribe.persist;
+		glue_service(w, h, &ev);
+		break;
+	case INPUT_SAVED:
+		ev.type = SERVICE_EV_PERSISTED;
+		ev.seq = in->scribe.seq;
+		ev.ok = in->scribe.ok;
+		glue_service(w, h, &ev);
+		break;
+	case INPUT_SCRIBE_NEW:
+		if (e->fsm.loaded)
+			host_save(w, h, e->fsm.persist_seq, &e->fsm.persist);
+		else if (e->ready && !e->has_baton)
+			host_load(w, h);
+		break;
+	case INPUT_NET_NEW:
+		on_net_new(w, h);
+		break;
+	case INPUT_COMMAND:
+		on_command(w, h, in);
+		break;
+	}
+}
