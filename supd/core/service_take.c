@@ -342,7 +342,10 @@ void svc_progress_takeover(struct svc_step *x)
 		return;
 	}
 	if (s->phase == SERVICE_PHASE_FENCE) {
-		if (svc_fence_done(s, x->now))
+		/* What was true when this began is too old to start on, whoever vouched for it. */
+		if (x->now - s->fence_started > 2 * svc_down_interval(s))
+			svc_abandon(x, 0);
+		else if (svc_fence_done(s, x->now))
 			grant(x);
 		else if (s->elected && x->now - s->fence_started > svc_down_interval(s))
 			svc_enter_idle(x, s->take_cause, true); /* somebody was lost: wait again */
