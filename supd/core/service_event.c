@@ -125,6 +125,7 @@ static void ev_hello(struct svc_step *x, const struct service_event *ev)
 		return;
 	if (RULE(HELLO_IS_LIFE))
 		svc_vrrp(x, VRRP_EV_HOLD);
+	s->hold_until = 0; /* somebody did begin */
 	if (s->released_term != 0 && r->term > s->released_term)
 		s->released_term = 0;
 	if (r->term > s->term && RULE(HIGHER_TERM) && s->state == SERVICE_STATE_TAKING_OVER &&

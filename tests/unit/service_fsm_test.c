@@ -560,6 +560,30 @@ static void stop_is_adopted_from_whoever_said_it_last(void **state)
 	assert_int_not_equal(k.s.state, SERVICE_STATE_STOPPED);
 }
 
+static void who_released_comes_back_late_unless_somebody_did_begin(void **state)
+{
+	struct kit k;
+
+	for (int begun = 0; begun < 2; begun++) {
+		kit_active(&k);
+		kit_command(&k, SERVICE_CMD_FAILOVER);
+		kit_step(&k, (struct service_event){.type = SERVICE_EV_PROGRAMS_GONE, .ok = true});
+		kit_quiesced(&k, k.s.term);
+		kit_addresses(&k, false, true);
+		kit_term(&k, SERVICE_EV_RELEASED, 1, k.s.term);
+		assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
+		if (begun)
+			kit_hello(&k, 1, kit_report(SERVICE_STATE_ACTIVE, 2));
+		silence(&k, MTIME_MS(3300)); /* priority 150: Active_Down is 3.41 s */
+		assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
+		silence(&k, MTIME_MS(300));
+		assert_int_equal(k.s.state,
+				 begun ? SERVICE_STATE_TAKING_OVER : SERVICE_STATE_BACKUP);
+		silence(&k, MTIME_MS(2000));
+		assert_int_not_equal(k.s.state, SERVICE_STATE_BACKUP);
+	}
+}
+
 static void ending_hands_over_and_ends(void **state)
 {
 	struct kit k;
@@ -742,6 +766,7 @@ int main(void)
 		cmocka_unit_test(an_old_release_is_no_reason),
 		cmocka_unit_test(an_unkillable_tree_is_told_and_does_not_hold_the_release),
 		cmocka_unit_test(stop_is_adopted_from_whoever_said_it_last),
+		cmocka_unit_test(who_released_comes_back_late_unless_somebody_did_begin),
 		cmocka_unit_test(ending_hands_over_and_ends),
 		cmocka_unit_test(a_node_that_ended_and_is_back_is_a_standby_again),
 		cmocka_unit_test(a_new_engine_goes_on_as_active_with_the_same_term),
