@@ -170,6 +170,7 @@ static void config_service(const struct world *w, const struct host *h, struct s
 		.self = h->row, .n_nodes = s->n_nodes, .advert_int = s->advert_int,
 		.vip_lease = s->vip_lease, .wait_for_peer = s->wait_for_peer,
 		.fence_timeout = b.fence_timeout, .failure_reset = MTIME_NEVER,
+		.failback = MTIME_NEVER,
 		.isolation = MODEL_ISOLATION_AUTO, .n_vips = 1, .digest = 4711,
 	};
 	for (unsigned n = 0; n < s->n_nodes; n++)
@@ -250,6 +251,10 @@ void glue_resume(struct world *w, struct host *h)
 	}
 	ev.running = !group_gone(&e->group);
 	glue_service(w, h, &ev);
+	if (!e->fsm.loaded) { /* the engine before had not read its state either */
+		host_load(w, h);
+		return;
+	}
 	for (unsigned i = 0; i < N_PROGRAMS(w); i++) {
 		if (e->programs[i].state != PROGRAM_STATE_BACKOFF)
 			continue;

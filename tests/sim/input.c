@@ -222,7 +222,7 @@ void input_handle(struct world *w, struct host *h, const struct input *in)
 	case INPUT_SCRIBE_NEW:
 		if (e->fsm.loaded)
 			host_save(w, h, e->fsm.persist_seq, &e->fsm.persist);
-		else if (e->ready && !e->has_baton)
+		else if (e->ready)
 			host_load(w, h);
 		break;
 	case INPUT_NET_NEW:
