@@ -27,7 +27,7 @@ const char *control_code_text(int code)
 bool control_command_is_later(const char *name)
 {
 	static const char *const later[] = {
-		"pause", "resume", "logs",     "events",    "kill",  "reload",
+		"logs",   "events",    "kill",  "reload",
 		"reexec", "wait",  "is-ready", "is-failed", "check", "metrics",
 	};
 

@@ -241,6 +241,19 @@ static int run_reset(const struct command *command, const struct invocation *in)
 	return code;
 }
 
+static int run_pause(const struct command *command, const struct invocation *in)
+{
+	json_t *reply;
+	int code = ask(command, in, &reply);
+
+	if (code != CONTROL_OK)
+		return code;
+	if (!in->json)
+		printf("%s on all nodes\n", result_str(reply, "state"));
+	json_decref(reply);
+	return code;
+}
+
 /* ---- without supd --------------------------------------------------------------------------------- */
 
 static int run_keygen(const struct command *command, const struct invocation *in)
@@ -275,6 +288,9 @@ static const struct command commands[] = {
 	  "hand over to the best fit peer", "the failover" },
 	{ "reset", "[--all] [SERVICE]", NAME_OPTIONAL, OPTION_ALL, run_reset,
 	  "clear the failed latch of this node, or of all", "the reset" },
+	{ "pause", "", NAME_NONE, 0, run_pause, "no restarts and no takeovers, on all nodes",
+	  "the pause" },
+	{ "resume", "", NAME_NONE, 0, run_pause, "end a pause", "the end of the pause" },
 	{ "version", "", NAME_NONE, 0, run_version, "versions of supctl and supd", NULL },
 	{ "keygen", "", NAME_NONE, 0, run_keygen, "print a new key for key_file", NULL },
 };

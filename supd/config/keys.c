@@ -21,6 +21,10 @@ static const struct key_choice fence_timeouts[] = {{"auto", DRAFT_FENCE_AUTO}, {
 static const struct key_choice vip_leases[] = {{"auto", MTIME_SEC(3)}, {"off", 0}, {0}};
 static const struct key_choice never[] = {{"never", MTIME_NEVER}, {0}};
 
+static const struct key_choice failbacks[] = {
+	{"never", MTIME_NEVER}, {"manual", MTIME_NEVER}, {0}};
+static const struct key_choice silences[] = {{"takeover", false}, {"hold", true}, {0}};
+
 static const struct key_choice autorestarts[] = {
 	{"always", MODEL_RESTART_ALWAYS},
 	{"unexpected", MODEL_RESTART_UNEXPECTED},
@@ -125,6 +129,12 @@ static const struct key table[] = {
 	{ SERVICE("kill_wait", value_duration, m.kill_wait), .min = MTIME_MS(100), .max = HOUR,
 	  .def = "10s", .reload = KEY_RELOAD_LIVE,
 	  .help = "how long a killed program may take to be gone before the release goes on" },
+	{ SERVICE("failback", value_duration, m.failback), .min = MTIME_SEC(1), .max = 365 * DAY,
+	  .choices = failbacks, .def = "never", .reload = KEY_RELOAD_LIVE,
+	  .help = "after how long a fit node of higher priority gets the service back" },
+	{ SERVICE("on_peer_silence", value_choice, m.hold_on_silence), .choices = silences,
+	  .def = "takeover", .reload = KEY_RELOAD_LIVE,
+	  .help = "hold: a person confirms a takeover of a silent node" },
 	LATER(KEY_SERVICE, "vrrp_version", "2 or 3"),
 	LATER(KEY_SERVICE, "transport", "carrier of the adverts: ip or udp"),
 	LATER(KEY_SERVICE, "multicast", "adverts to 224.0.0.18"),
@@ -136,8 +146,6 @@ static const struct key table[] = {
 	LATER(KEY_SERVICE, "garp_refresh", "interval of later gratuitous ARP"),
 	LATER(KEY_SERVICE, "conflict_probe", "ask for the address before taking it"),
 	LATER(KEY_SERVICE, "track_interface", "further interfaces whose link must be up"),
-	LATER(KEY_SERVICE, "failback", "whether the preferred node takes the service back"),
-	LATER(KEY_SERVICE, "on_peer_silence", "takeover or hold"),
 	LATER(KEY_SERVICE, "fence_command", "command that must confirm that the peer is off"),
 	LATER(KEY_SERVICE, "max_load", "load average above which a node is unfit"),
 	LATER(KEY_SERVICE, "reserved_memory", "available memory below which a node is unfit"),

@@ -80,6 +80,8 @@ struct model_service {
 	mtime restart_window;	/* W */
 	mtime failure_reset;	/* MTIME_NEVER: never */
 	mtime fence_timeout;	/* resolved */
+	mtime failback; /* MTIME_NEVER: never, or by a person only */
+	bool hold_on_silence;
 	bool pid_namespace;
 	mtime kill_wait;
 };

@@ -45,6 +45,7 @@ _Static_assert(PEER_HEADER_LEN + 6 + PEER_TEXT_MAX + PEER_HMAC_LEN <= PEER_DATAG
 #define FLAG_STOPPED	   0x08u
 #define FLAG_LATCHED	   0x10u
 #define FLAG_ADVERTS_HEARD 0x20u
+#define FLAG_PAUSED	   0x40u
 #define FLAGS_ALL	   0x3fu
 
 #define NO_SUCCESSOR 0xffu
@@ -83,7 +84,8 @@ static unsigned report_flags(const struct service_report *r)
 {
 	return (r->fit ? FLAG_FIT : 0) | (r->running ? FLAG_RUNNING : 0) |
 	       (r->ready ? FLAG_READY : 0) | (r->stopped ? FLAG_STOPPED : 0) |
-	       (r->latched ? FLAG_LATCHED : 0) | (r->adverts_heard ? FLAG_ADVERTS_HEARD : 0);
+	       (r->latched ? FLAG_LATCHED : 0) | (r->paused ? FLAG_PAUSED : 0) |
+	       (r->adverts_heard ? FLAG_ADVERTS_HEARD : 0);
 }
 
 static void put_record(struct wire_out *w, const struct peer_hello_record *rec)
@@ -216,6 +218,7 @@ static void set_flags(struct service_report *r, unsigned flags)
 	r->ready = flags & FLAG_READY;
 	r->stopped = flags & FLAG_STOPPED;
 	r->latched = flags & FLAG_LATCHED;
+	r->paused = flags & FLAG_PAUSED;
 	r->adverts_heard = flags & FLAG_ADVERTS_HEARD;
 }
 

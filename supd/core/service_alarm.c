@@ -95,6 +95,9 @@ void svc_update_alarms(struct svc_step *x)
 	set(x, SERVICE_ALARM_UNKILLABLE, s->unkillable);
 	set(x, SERVICE_ALARM_STATE_FILE, s->persist_failed);
 	set(x, SERVICE_ALARM_BUDGET, !s->budget.tier0 && s->budget.d_min != MTIME_NEVER);
+	set(x, SERVICE_ALARM_HELD, s->config.hold_on_silence && s->vrrp.expired &&
+					   s->state == SERVICE_STATE_BACKUP &&
+					   s->released_term == 0);
 	set(x, SERVICE_ALARM_WAIT_FOR_PEER, s->state == SERVICE_STATE_WAITING &&
 						    s->wait_until != MTIME_NEVER &&
 						    x->now >= s->wait_until);

@@ -100,6 +100,7 @@ static void adopt_wish(struct svc_step *x, const struct service_report *r)
 		return;
 	s->persist.wish_version = r->wish_version;
 	s->persist.stopped = r->stopped;
+	s->persist.paused = r->paused;
 	if (!r->stopped)
 		s->persist.barred = false;
 	svc_persist(x);
@@ -296,18 +297,16 @@ static void ev_persisted(struct svc_step *x, uint64_t seq, bool ok)
 	}
 }
 
-static void set_wish(struct svc_step *x, bool stopped)
+/* stop, start, pause, resume: one record with one version, so that the newest wins everywhere. */
+static void set_wish(struct svc_step *x, bool stopped, bool paused)
 {
 	struct service_fsm *s = x->s;
 
-	if (!stopped)
-		s->persist.barred = false;
-	else if (s->persist.stopped)
+	if (s->persist.stopped == stopped && s->persist.paused == paused)
 		return;
-	if (s->persist.stopped != stopped) {
-		s->persist.stopped = stopped;
-		s->persist.wish_version++;
-	}
+	s->persist.stopped = stopped;
+	s->persist.paused = paused;
+	s->persist.wish_version++;
 	svc_persist(x);
 	svc_emit(x, SERVICE_ACT_HELLO_NOW);
 }
@@ -324,10 +323,18 @@ static void ev_command(struct svc_step *x, const struct service_event *ev)
 		return;
 	switch (ev->command) {
 	case SERVICE_CMD_START:
-		set_wish(x, false);
+		if (s->persist.barred) {
+			s->persist.barred = false;
+			svc_persist(x);
+		}
+		set_wish(x, false, s->persist.paused);
 		break;
 	case SERVICE_CMD_STOP:
-		set_wish(x, true);
+		set_wish(x, true, s->persist.paused);
+		break;
+	case SERVICE_CMD_PAUSE:
+	case SERVICE_CMD_RESUME:
+		set_wish(x, s->persist.stopped, ev->command == SERVICE_CMD_PAUSE);
 		break;
 	case SERVICE_CMD_STOP_HERE:
 		s->persist.barred = true;
@@ -411,6 +418,9 @@ void svc_apply(struct svc_step *x, const struct service_event *ev)
 			s->target_answered = true;
 			s->target_answer_other = mtime_max(s->target_answer_other, ev->sent_at);
 		}
+		break;
+	case SERVICE_EV_TARGETS:
+		s->has_target = ev->ok;
 		break;
 	case SERVICE_EV_CONFLICT:
 		ev_conflict(x, ev);

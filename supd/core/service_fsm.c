@@ -188,6 +188,24 @@ void service_init(struct service_fsm *s, const struct service_config *config, mt
 
 /* ---- progress: facts against what is wanted ----------------------------------------------------- */
 
+/*
+ * failback = DURATION: a fit node that goes before this one has been so for that long.  Every look
+ * asks again, so that one missed HELLO of it begins the time anew.
+ */
+static bool failback_due(struct svc_step *x, int best)
+{
+	struct service_fsm *s = x->s;
+
+	if (s->config.failback == MTIME_NEVER || s->persist.paused || best < 0 ||
+	    svc_best_here(s, x->now)) {
+		s->better_since = 0;
+		return false;
+	}
+	if (s->better_since == 0)
+		s->better_since = x->now;
+	return x->now - s->better_since >= s->config.failback;
+}
+
 static void progress_active(struct svc_step *x)
 {
 	struct service_fsm *s = x->s;
@@ -202,6 +220,9 @@ static void progress_active(struct svc_step *x)
 		r.cause = SERVICE_CAUSE_STOP;
 		if (s->persist.stopped)
 			r.successor = MODEL_NODES_MAX;
+	} else if (failback_due(x, best)) {
+		r.to = SERVICE_STATE_BACKUP;
+		r.cause = SERVICE_CAUSE_FAILBACK;
 	} else {
 		svc_progress_restart(x);
 		svc_on_limit(x);

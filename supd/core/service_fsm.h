@@ -46,7 +46,7 @@ const char *service_cause_name(enum service_cause c);
 
 /* Why a node is not fit: hard reasons. */
 #define SERVICE_UNFITS(X)                                                                          \
-	X(FAILED, "failed") X(STOPPED, "stopped") X(LINK, "link") X(ISOLATED, "isolated")          \
+	X(FAILED, "failed") X(STOPPED, "stopped") X(LINK, "link") X(ISOLATED, "isolated") X(PAUSED, "paused")          \
 	X(DIGEST, "config") X(STATE_FILE, "state_file") X(ENDING, "ending") X(SOCKETS, "sockets")
 
 enum service_unfit {
@@ -63,7 +63,7 @@ const char *service_unfit_name(enum service_unfit u);
 	X(NO_TARGET, "no_target") X(CONFLICT, "conflict")                                          \
 	X(ACTIVE_FILTERED, "active_behind_filter") X(ADDRESS, "address")                           \
 	X(UNKILLABLE, "unkillable") X(STATE_FILE, "state_file") X(BUDGET, "budget")                \
-	X(WAIT_FOR_PEER, "wait_for_peer")
+	X(WAIT_FOR_PEER, "wait_for_peer") X(HELD, "held")
 
 enum service_alarm {
 #define X(name, text) SERVICE_ALARM_##name,
@@ -83,6 +83,7 @@ struct service_report {
 	bool running;	    /* anything of its programs may be alive */
 	bool ready;	    /* active, and its programs are ready */
 	bool stopped;	    /* operator's wish, with its version */
+	bool paused;	    /* the same */
 	bool latched;	    /* the failed latch */
 	bool adverts_heard; /* somebody's adverts, within Active_Down */
 	uint32_t wish_version;
@@ -104,6 +105,8 @@ struct service_config {
 	struct service_node nodes[MODEL_NODES_MAX];
 	mtime advert_int, vip_lease, wait_for_peer, fence_timeout, failure_reset;
 	enum model_isolation isolation;
+	mtime failback;	      /* MTIME_NEVER: never */
+	bool hold_on_silence; /* silence alone is no reason to take over */
 	unsigned n_vips;
 	uint64_t digest;
 };
@@ -115,7 +118,8 @@ struct service_persist {
 	uint64_t reserved; /* our next term: above term_seen, ours by its residue */
 	bool latched;
 	bool barred;  /* a person's stop --here: this node alone */
-	bool stopped; /* a person's stop, with the version of that wish */
+	bool stopped; /* a person's wish, and its version: the highest one counts, whoever has it */
+	bool paused;
 	uint32_t wish_version;
 };
 
@@ -191,6 +195,7 @@ struct service_fsm {
 	mtime target_answer_other; /* the same, targets that are not nodes */
 	bool target_answered;	  /* a target that is not a node has answered since start */
 	bool isolated;
+	bool has_target;    /* there is one to ask that is not a node */
 	bool contact;	    /* a peer in two-way contact, or a target that answers */
 
 	bool link_up, sockets_ok, loaded, ending;
@@ -228,6 +233,7 @@ struct service_fsm {
 	mtime address_lost_at;	 /* newest ADDRESSES_ADD after a loss: rate limit */
 	bool address_failed, conflict_taken, filtered, exhausted;
 	mtime failed_at;	 /* latch set at; for failure_reset */
+	mtime better_since;	 /* active: a fit node goes before us since; 0: none */
 	bool alarms[SERVICE_ALARMS_END];
 };
 
@@ -244,6 +250,7 @@ enum service_event_type {
 	SERVICE_EV_ADVERT,  /* peer (node), priority, interval */
 	SERVICE_EV_SENT,    /* sent_at: a HELLO left the host */
 	SERVICE_EV_PROBE_ANSWER, /* sent_at, is_node: a target answered the probe sent then */
+	SERVICE_EV_TARGETS,	 /* ok: there is a probe target that is not a node */
 	SERVICE_EV_CONFLICT,	 /* conflict: somebody answers for the virtual address */
 	SERVICE_EV_LINK,	 /* ok: up */
 	SERVICE_EV_SOCKETS,	 /* ok: net has handed over working sockets */
@@ -264,6 +271,8 @@ enum service_command {
 	SERVICE_CMD_STOP_HERE, /* hand over and bar this node (reset or start ends it) */
 	SERVICE_CMD_FAILOVER, /* on the active: to the best fit peer (force: even without one) */
 	SERVICE_CMD_TAKE,     /* failover --force on a node where nobody is active: take it */
+	SERVICE_CMD_PAUSE,    /* no restarts, no takeovers; on all nodes */
+	SERVICE_CMD_RESUME,
 	SERVICE_CMD_RESET,
 	SERVICE_CMD_END,      /* supd ends: release, then down */
 };

@@ -26,7 +26,7 @@ struct svc_step {
  * what the rule prevents.  In supd itself they are constants.
  */
 #define SERVICE_RULES(X)                                                                           \
-	X(FENCE) X(CONTACT) X(CONFLICT) X(BUDGET) X(HELLO_IS_LIFE) X(ADVERT_IS_LIFE) X(RENUMBER) X(QUIESCE) X(HIGHER_TERM)       \
+	X(FENCE) X(CONTACT) X(CONFLICT) X(BUDGET) X(HELLO_IS_LIFE) X(ADVERT_IS_LIFE) X(RENUMBER) X(HOLD) X(QUIESCE) X(HIGHER_TERM)       \
 	X(ISOLATION_HOLD)
 
 enum service_rule {

@@ -194,6 +194,7 @@ bool service_fit(const struct service_fsm *s, mtime now, bool *ret_reasons)
 	bool r[SERVICE_UNFITS_END] = {
 		[SERVICE_UNFIT_FAILED] = s->persist.latched,
 		[SERVICE_UNFIT_STOPPED] = s->persist.stopped || s->persist.barred,
+		[SERVICE_UNFIT_PAUSED] = s->persist.paused,
 		[SERVICE_UNFIT_LINK] = !s->link_up,
 		[SERVICE_UNFIT_ISOLATED] = s->isolated,
 		[SERVICE_UNFIT_DIGEST] = digest_differs(s, now),
@@ -358,6 +359,7 @@ void service_to_report(const struct service_fsm *s, mtime now, struct service_re
 		.running = s->may_run,
 		.ready = s->state == SERVICE_STATE_ACTIVE && s->programs_ready,
 		.stopped = s->persist.stopped,
+		.paused = s->persist.paused,
 		.latched = s->persist.latched,
 		.adverts_heard = svc_within(now, s->vrrp.last_advert, svc_down_interval(s)),
 		.wish_version = s->persist.wish_version,

@@ -233,7 +233,7 @@ void svc_on_limit(struct svc_step *x)
 				.successor = best < 0 ? MODEL_NODES_MAX : (unsigned)best,
 				.give_up = true};
 
-	if (!s->exhausted)
+	if (!s->exhausted || s->persist.paused)
 		return;
 	s->exhausted = false;
 	if (best >= 0 || all_failed(s, x->now))

@@ -30,6 +30,10 @@ static bool verdict_holds(const struct service_fsm *s, mtime now)
 	/* The releaser vouches for itself, a person for everything. */
 	if (s->forced || s->take_cause == SERVICE_CAUSE_RELEASE)
 		return true;
+	/* Who has not asked around yet could not notice that it is cut off. */
+	if (s->has_target && !s->target_answered && RULE(CONTACT) &&
+	    now - s->started < 2 * svc_down_interval(s))
+		return false;
 	if (RULE(CONTACT) && !svc_has_contact(s, now))
 		return false;
 	return !svc_conflict_holds(s, now);
@@ -213,7 +217,7 @@ static bool may_start_alone(const struct service_fsm *s, mtime now)
 {
 	mtime turn = svc_rank(s) * 2 * s->config.advert_int;
 
-	if (now < mtime_add(s->wait_until, turn) || !s->vrrp.expired)
+	if (now < mtime_add(s->wait_until, turn) || !s->vrrp.expired || s->config.hold_on_silence)
 		return false;
 	return s->config.isolation == MODEL_ISOLATION_OFF ||
 	       svc_within(now, s->target_answer_other, 2 * s->config.advert_int);
@@ -260,6 +264,9 @@ void svc_consider_takeover(struct svc_step *x)
 		return;
 	}
 	s->released_term = 0;
+	/* Tier 0-hold: silence is told (alarm "held"), and a person confirms with failover --force. */
+	if (s->config.hold_on_silence && RULE(HOLD))
+		return;
 	if (s->vrrp.expired && x->now >= s->hold_until)
 		begin_takeover(x, SERVICE_CAUSE_TAKEOVER, false);
 }
@@ -387,7 +394,7 @@ void svc_progress_restart(struct svc_step *x)
 {
 	struct service_fsm *s = x->s;
 
-	if (!s->restart_fence)
+	if (!s->restart_fence || s->persist.paused)
 		return;
 	if (!svc_fence_done(s, x->now)) {
 		svc_repeat_fence(x);

@@ -152,6 +152,8 @@ void control_service_where(const struct engine *e, uint32_t service, mtime now, 
 
 void control_verb_failover(struct control_request *r);
 void control_verb_reset(struct control_request *r);
+/* verbs_pause.c: pause and resume. */
+void control_verb_pause(struct control_request *r);
 /* The service that args.name means; left out: the only one.  False: the request has been failed. */
 bool control_pick_service(struct control_request *r, uint32_t *ret_row);
 /* Give a service a command; the machines have been stepped, or will be before the next poll. */

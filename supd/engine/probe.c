@@ -119,6 +119,16 @@ static void list_targets(struct engine_service *svc)
 		add_target(svc, model_node(m, i)->address, old, n_old);
 }
 
+/* The isolation rule must know whether there is anybody to ask. */
+static void tell_targets(struct engine_service *svc)
+{
+	struct service_event ev = {.type = SERVICE_EV_TARGETS};
+
+	for (unsigned i = 0; i < svc->n_targets; i++)
+		ev.ok = ev.ok || svc->targets[i].node == MODEL_NONE;
+	engine_service_event(svc->engine, svc->row, &ev);
+}
+
 void probe_set_gateway(struct engine *e, uint32_t service, struct in_addr gateway)
 {
 	struct engine_service *svc = &e->services[service];
@@ -128,6 +138,7 @@ void probe_set_gateway(struct engine *e, uint32_t service, struct in_addr gatewa
 	svc->gateway_mac_known = false;
 	svc->gateway = gateway;
 	list_targets(svc);
+	tell_targets(svc);
 	/* Ask it now: until it has answered once, the isolation rule cannot speak. */
 	svc->probed_at = 0;
 	probe_update(e, service);
@@ -362,6 +373,7 @@ void probe_open(struct engine *e, uint32_t service, int fd)
 	svc->probed_at = svc->conflict_probed_at = 0;
 	for (unsigned i = 0; i < svc->n_targets; i++)
 		memset(svc->targets[i].sent, 0, sizeof(svc->targets[i].sent));
+	tell_targets(svc);
 	if (fd < 0)
 		return;
 	ev_io_init(&svc->arp_watcher, on_readable, fd, EV_READ);

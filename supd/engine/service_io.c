@@ -38,6 +38,8 @@ static void config_of(const struct model *m, uint32_t row, struct service_config
 	ret->fence_timeout = ms->fence_timeout;
 	ret->failure_reset = ms->failure_reset;
 	ret->isolation = ms->isolation;
+	ret->failback = ms->failback;
+	ret->hold_on_silence = ms->hold_on_silence;
 	ret->n_vips = ms->n_vips;
 	ret->digest = ms->digest;
 }

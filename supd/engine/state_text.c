@@ -11,7 +11,7 @@
  * The state file, for people to read and for this program to write:
  *
  *   supd-state 1 NODE
- *   service NAME term_seen=257 reserved=513 latched=no barred=no stopped=no wish_version=3
+ *   service NAME term_seen=257 reserved=513 latched=no barred=no stopped=no paused=no wish_version=3
  *   end CHECKSUM
  *
  * CHECKSUM (CRC-32, eight hex digits) covers everything before its line, so a torn or half-written
@@ -71,9 +71,9 @@ static void put_service(struct text_out *o, const struct engine *e, uint32_t row
 
 	put(o,
 	    "service %s term_seen=%" PRIu64 " reserved=%" PRIu64
-	    " latched=%s barred=%s stopped=%s wish_version=%" PRIu32 "\n",
+	    " latched=%s barred=%s stopped=%s paused=%s wish_version=%" PRIu32 "\n",
 	    model_service_name(e->m, row), p->term_seen, p->reserved, yes_no(p->latched),
-	    yes_no(p->barred), yes_no(p->stopped), p->wish_version);
+	    yes_no(p->barred), yes_no(p->stopped), yes_no(p->paused), p->wish_version);
 }
 
 int state_text_encode(const struct engine *e, char *buf, size_t size)
@@ -136,10 +136,10 @@ static bool parse_bool(struct span s, bool *ret)
 	return *ret || span_is(s, "no");
 }
 
-enum key { TERM_SEEN, RESERVED, LATCHED, BARRED, STOPPED, WISH_VERSION, KEYS_END };
+enum key { TERM_SEEN, RESERVED, LATCHED, BARRED, STOPPED, PAUSED, WISH_VERSION, KEYS_END };
 
 static const char *const key_names[KEYS_END] = {"term_seen", "reserved", "latched",
-						"barred",    "stopped",	 "wish_version"};
+						"barred",    "stopped",	 "paused",  "wish_version"};
 
 static bool parse_value(enum key key, struct span value, struct service_persist *p)
 {
@@ -157,6 +157,8 @@ static bool parse_value(enum key key, struct span value, struct service_persist 
 		return parse_bool(value, &p->barred);
 	case STOPPED:
 		return parse_bool(value, &p->stopped);
+	case PAUSED:
+		return parse_bool(value, &p->paused);
 	case WISH_VERSION:
 		ok = parse_number(value, UINT32_MAX, &n);
 		p->wish_version = (uint32_t)n;
@@ -179,7 +181,7 @@ static enum key find_key(struct span name)
 /* "key=value ..." with each key once. */
 static bool parse_persist(struct span rest, struct service_persist *ret)
 {
-	const unsigned required = ((1u << KEYS_END) - 1) & ~(1u << BARRED);
+	const unsigned required = ((1u << KEYS_END) - 1) & ~(1u << BARRED | 1u << PAUSED);
 	unsigned seen = 0;
 
 	memset(ret, 0, sizeof(*ret));

@@ -39,10 +39,13 @@
 	X(BUDGET, "with these priorities and intervals an isolated node may not stop before "      \
 		  "another starts: see supd --check-config")                                       \
 	X(WAIT_FOR_PEER, "since boot neither another node nor any probe target has answered, so "  \
-			 "nothing is started; if the others are down: supctl failover --force")
+			 "nothing is started; if the others are down: supctl failover --force")     \
+	X(HELD, "the active node is silent, and on_peer_silence = hold: make sure that it is dead, "  \
+		"then supctl failover --force")
 
 #define UNFIT_TEXTS(X)                                                                             \
 	X(FAILED, "it failed here too often; supctl reset clears that")                            \
+	X(PAUSED, "a person paused it; supctl resume ends that")                                   \
 	X(STOPPED, "a person stopped it; supctl start ends that")                                  \
 	X(LINK, "the interface is down or missing")                                                \
 	X(ISOLATED, "this host hears no node and no probe target answers")                         \
@@ -399,6 +402,15 @@ static json_t *supd_json(const struct engine *e, mtime now)
 			 "started_at", wall_time(supd_started_wall(e, now)));
 }
 
+/* The wish is every service's; said once, it is so for all. */
+static bool is_paused(const struct engine *e)
+{
+	for (uint32_t i = 0; i < e->m->n_services; i++)
+		if (e->services[i].fsm.persist.paused)
+			return true;
+	return false;
+}
+
 json_t *control_status_json(const struct engine *e, mtime now)
 {
 	const struct model *m = e->m;
@@ -416,7 +428,8 @@ json_t *control_status_json(const struct engine *e, mtime now)
 		json_array_append_new(nodes, node_json(e, i, now));
 	return json_pack("{s:i, s:o, s:o, s:b, s:o, s:o, s:o, s:[], s:[], s:o, s:o}", "schema",
 			 CONTROL_SCHEMA, "node", text_or_null(self), "cluster",
-			 text_or_null(model_str(m, m->supd.cluster)), "paused", 0, "alarms", alarms,
+			 text_or_null(model_str(m, m->supd.cluster)), "paused",
+			 is_paused(e), "alarms", alarms,
 			 "services", services, "programs", programs, "tasks", "checks", "nodes", nodes,
 			 "supd", supd_json(e, now));
 }

@@ -442,6 +442,8 @@ static const struct control_verb verbs[] = {
 	  control_verb_failover, "hand over to the best fit peer" },
 	{ "reset", CONTROL_COMMAND, CONTROL_ARG_NAME | CONTROL_ARG_ALL, true, control_verb_reset,
 	  "clear the failed latch" },
+	{ "pause", CONTROL_COMMAND, 0, false, control_verb_pause, "no restarts and no takeovers" },
+	{ "resume", CONTROL_COMMAND, 0, false, control_verb_pause, "end a pause" },
 };
 
 const struct control_verb *control_verb_find(const char *name)

@@ -335,7 +335,7 @@ struct ipc_gateway {
 
 /* ---- engine <-> scribe ---------------------------------------------------------------------- */
 
-#define IPC_STATE_MAX 49152 /* 255 services fit */
+#define IPC_STATE_MAX 61440 /* 255 services fit */
 
 struct ipc_state_load {
 	struct ipc_header h;

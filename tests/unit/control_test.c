@@ -43,7 +43,7 @@ static void what_makes_no_sense_is_refused_and_the_next_request_is_heard(void **
 		{ "{\"command\":\"frobnicate\"}", 2, "an unknown command" },
 		{ "{\"command\":\"Status\"}", 2, "names are exact" },
 		{ "{\"command\":\"keygen\"}", 2, "supctl's own" },
-		{ "{\"command\":\"pause\"}", 2, "known, not supported yet" },
+		{ "{\"command\":\"metrics\"}", 2, "known, not supported yet" },
 		{ "{\"command\":\"status\",\"args\":7}", 2, "args that are no object" },
 		{ "{\"command\":\"status\",\"args\":{\"x\":1}}", 2, "an unknown argument" },
 		{ "{\"command\":\"status\",\"args\":{\"force\":true}}", 2, "of another verb" },
@@ -91,7 +91,7 @@ static void requests_in_one_piece_are_answered_in_order(void **state)
 {
 	struct control_kit *k = *state;
 
-	kit_send(k, VERSION "\n{\"command\":\"pause\"}\n" VERSION "\n");
+	kit_send(k, VERSION "\n{\"command\":\"metrics\"}\n" VERSION "\n");
 	kit_expect(kit_reply(k), 0, NULL);
 	kit_expect(kit_reply(k), 2, NULL);
 	kit_expect(kit_reply(k), 0, NULL);

@@ -44,6 +44,7 @@ struct world {
 	int wire;
 	struct service_event caught[32];
 	unsigned n_caught;
+	bool has_target; /* of the newest SERVICE_EV_TARGETS */
 };
 
 static struct world *w; /* of the test that runs, for the stub below */
@@ -52,6 +53,10 @@ void engine_service_event(struct engine *e, uint32_t row, const struct service_e
 {
 	assert_ptr_equal(e, &w->e);
 	assert_int_equal(row, 0);
+	if (ev->type == SERVICE_EV_TARGETS) {
+		w->has_target = ev->ok;
+		return;
+	}
 	assert_true(w->n_caught < 32);
 	w->caught[w->n_caught++] = *ev;
 }
@@ -221,7 +226,9 @@ static void an_answer_tells_when_its_request_was_sent_and_whether_it_is_a_node(v
 	mtime before, after;
 
 	before = mtime_now();
+	assert_false(w->has_target); /* b alone is a node */
 	probe_set_gateway(&w->e, 0, in(GATEWAY)); /* asks at once */
+	assert_true(w->has_target);
 	after = mtime_now();
 	answer(gateway_mac, GATEWAY);
 	answer(b_mac, NODE_B);

@@ -104,6 +104,27 @@ static void boot_alone_starts_after_wait_for_peer_only_if_the_gateway_answers(vo
 	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
 }
 
+static void who_has_not_asked_around_yet_does_not_start(void **state)
+{
+	struct kit k;
+
+	kit_boot(&k, 2);
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_TARGETS, .ok = true});
+	kit_hello(&k, 1, kit_report(SERVICE_STATE_WAITING, 0));
+	assert_int_equal(k.s.state, SERVICE_STATE_WAITING);
+	kit_gateway(&k);
+	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
+
+	/* a target that never answers does not hold it for ever */
+	kit_boot(&k, 2);
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_TARGETS, .ok = true});
+	for (int i = 0; i < 9; i++) {
+		kit_hello(&k, 1, kit_report(SERVICE_STATE_WAITING, 0));
+		kit_tick(&k, ADV - MTIME_MS(100));
+	}
+	assert_int_not_equal(k.s.state, SERVICE_STATE_WAITING);
+}
+
 static void boot_keeps_latch_and_stop(void **state)
 {
 	struct service_persist latched = {.term_seen = 257, .reserved = 513, .latched = true};
@@ -618,6 +639,112 @@ static void a_node_that_ended_and_is_back_is_a_standby_again(void **state)
 	assert_int_equal(service_best_peer(&k.s, k.now), 1);
 }
 
+/* ---- a person's caution ---- */
+
+static void hold_waits_for_a_person_and_a_release_needs_none(void **state)
+{
+	struct kit k;
+
+	kit_backup(&k);
+	k.s.config.hold_on_silence = true;
+	silence(&k, MTIME_SEC(60));
+	assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
+	assert_true(k.s.alarms[SERVICE_ALARM_HELD]);
+	kit_command(&k, SERVICE_CMD_TAKE);
+	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
+
+	kit_backup(&k);
+	k.s.config.hold_on_silence = true;
+	kit_step(&k, (struct service_event){
+			     .type = SERVICE_EV_RELEASE, .peer = 1, .term = 2, .successor = 0});
+	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
+}
+
+static void hold_starts_nobody_alone_at_boot(void **state)
+{
+	struct kit k;
+
+	kit_boot(&k, 2);
+	k.s.config.hold_on_silence = true;
+	silence(&k, MTIME_SEC(70));
+	assert_int_equal(k.s.state, SERVICE_STATE_WAITING);
+}
+
+static void failback_hands_to_the_better_node_after_its_time(void **state)
+{
+	struct service_report r = kit_report(SERVICE_STATE_BACKUP, 1);
+	struct kit k;
+	int i;
+
+	kit_active(&k);
+	k.s.config.nodes[1].priority = 200;
+	k.s.config.failback = MTIME_SEC(10);
+	r.term_seen = k.s.term;
+	for (i = 0; i < 20 && k.s.state == SERVICE_STATE_ACTIVE; i++) {
+		kit_hello(&k, 1, r);
+		silence(&k, ADV);
+	}
+	assert_in_range(i, 9, 11);
+	assert_int_equal(k.s.state, SERVICE_STATE_RELEASING);
+	assert_int_equal(k.s.cause, SERVICE_CAUSE_FAILBACK);
+	assert_int_equal(k.s.successor, 1);
+}
+
+static void failback_begins_anew_after_the_better_node_was_unfit(void **state)
+{
+	struct service_report r = kit_report(SERVICE_STATE_BACKUP, 1);
+	struct kit k;
+
+	kit_active(&k);
+	k.s.config.nodes[1].priority = 200;
+	k.s.config.failback = MTIME_SEC(10);
+	for (int i = 0; i < 30; i++) {
+		r.fit = i % 8 != 7;
+		kit_hello(&k, 1, r);
+		silence(&k, ADV);
+	}
+	assert_int_equal(k.s.state, SERVICE_STATE_ACTIVE);
+}
+
+static void pause_suspends_restarts_and_takeovers_but_no_step_down(void **state)
+{
+	struct kit k;
+
+	kit_active(&k);
+	kit_command(&k, SERVICE_CMD_PAUSE);
+	assert_int_equal(k.s.persist.wish_version, 1);
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_PROGRAM_DIED});
+	assert_false(kit_did(&k, SERVICE_ACT_PROGRAMS_ALLOW));
+	kit_command(&k, SERVICE_CMD_RESUME);
+	assert_true(kit_did(&k, SERVICE_ACT_PROGRAMS_ALLOW));
+	kit_command(&k, SERVICE_CMD_PAUSE);
+	kit_term(&k, SERVICE_EV_FENCE, 1, 258);
+	assert_int_equal(k.s.state, SERVICE_STATE_RELEASING);
+
+	kit_backup(&k);
+	kit_command(&k, SERVICE_CMD_PAUSE);
+	silence(&k, MTIME_SEC(20));
+	assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
+	kit_command(&k, SERVICE_CMD_RESUME);
+	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
+}
+
+static void pause_is_adopted_with_the_newest_wish(void **state)
+{
+	struct service_report r = kit_report(SERVICE_STATE_ACTIVE, 2);
+	struct kit k;
+
+	kit_backup(&k);
+	r.paused = true;
+	r.wish_version = 5;
+	kit_hello(&k, 1, r);
+	assert_true(k.s.persist.paused);
+	r.wish_version = 4;
+	r.paused = false;
+	kit_hello(&k, 1, r);
+	assert_true(k.s.persist.paused);
+}
+
 /* ---- a new engine ---- */
 
 static void resume(struct kit *k, enum service_state was, bool running)
@@ -739,6 +866,7 @@ int main(void)
 		cmocka_unit_test(boot_waits_for_a_peer_that_has_not_read_its_state),
 		cmocka_unit_test(boot_beside_an_active_is_backup_at_once),
 		cmocka_unit_test(boot_alone_starts_after_wait_for_peer_only_if_the_gateway_answers),
+		cmocka_unit_test(who_has_not_asked_around_yet_does_not_start),
 		cmocka_unit_test(boot_keeps_latch_and_stop),
 		cmocka_unit_test(backup_takes_over_after_active_down),
 		cmocka_unit_test(advert_or_hello_of_an_active_restarts_active_down),
@@ -769,6 +897,12 @@ int main(void)
 		cmocka_unit_test(who_released_comes_back_late_unless_somebody_did_begin),
 		cmocka_unit_test(ending_hands_over_and_ends),
 		cmocka_unit_test(a_node_that_ended_and_is_back_is_a_standby_again),
+		cmocka_unit_test(hold_waits_for_a_person_and_a_release_needs_none),
+		cmocka_unit_test(hold_starts_nobody_alone_at_boot),
+		cmocka_unit_test(failback_hands_to_the_better_node_after_its_time),
+		cmocka_unit_test(failback_begins_anew_after_the_better_node_was_unfit),
+		cmocka_unit_test(pause_suspends_restarts_and_takeovers_but_no_step_down),
+		cmocka_unit_test(pause_is_adopted_with_the_newest_wish),
 		cmocka_unit_test(a_new_engine_goes_on_as_active_with_the_same_term),
 		cmocka_unit_test(a_new_engine_kills_what_was_halfway),
 		cmocka_unit_test(invariants_hold_for_every_event_in_every_state),

@@ -35,6 +35,7 @@ static inline struct service_config kit_config(unsigned n_nodes)
 		.wait_for_peer = MTIME_SEC(60),
 		.fence_timeout = MTIME_MS(50),
 		.failure_reset = MTIME_NEVER,
+		.failback = MTIME_NEVER,
 		.isolation = MODEL_ISOLATION_AUTO,
 		.n_vips = 1,
 		.digest = 77,

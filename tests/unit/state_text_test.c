@@ -99,9 +99,9 @@ static void text_is_what_a_person_expects(void **state)
 	static const char *head =
 		"supd-state 1 a\n"
 		"service scheduler term_seen=257 reserved=513 latched=no barred=no stopped=no "
-		"wish_version=3\n"
+		"paused=no wish_version=3\n"
 		"service web term_seen=18446744073709551615 reserved=1 latched=yes barred=no "
-		"stopped=yes wish_version=4294967295\n";
+		"stopped=yes paused=no wish_version=4294967295\n";
 
 	assert_memory_equal(f->text, head, strlen(head));
 	assert_int_equal(f->text[f->len - 1], '\n');
