@@ -74,7 +74,10 @@ static void look_at_keeper(struct silence *s)
 		s->killed_last = write_kill(s->e->kill_fds[1]);
 }
 
-/* cgroup.events says "populated 0": nothing is left in the tree of all programs. */
+/*
+ * cgroup.events says "populated 0": nothing is left in the tree of all programs.  Reading is also
+ * what takes POLLPRI back: without it wait_for_news() would not wait.
+ */
 static bool tree_is_empty(const struct engine *e)
 {
 	char text[256];
@@ -91,7 +94,9 @@ static bool tree_is_empty(const struct engine *e)
 
 static bool programs_are_gone(struct silence *s)
 {
-	return s->killed_last && tree_is_empty(s->e);
+	bool empty = tree_is_empty(s->e);
+
+	return empty && s->killed_last;
 }
 
 /* ---- addresses ------------------------------------------------------------------------------- */
@@ -147,7 +152,6 @@ static void wait_for_news(struct silence *s)
 		{ .fd = s->e->net.channel.fd, .events = POLLIN },
 	};
 
-	/* A plain file or a level that stays up would make this spin: only POLLPRI is asked for. */
 	poll(p, 3, LOOK_MS);
 }
 
@@ -157,11 +161,12 @@ static void wait_until_undone(struct silence *s)
 
 	for (;;) {
 		mtime waited = mtime_now() - begin;
-		bool trees, addresses;
+		bool gone, trees, addresses;
 
 		look_at_keeper(s);
 		read_net(s);
-		trees = !s->killed || programs_are_gone(s) || waited >= TREE_WAIT;
+		gone = programs_are_gone(s);
+		trees = !s->killed || gone || waited >= TREE_WAIT;
 		addresses = addresses_are_away(s) || waited >= ADDRESS_WAIT;
 		if (trees && addresses)
 			return;

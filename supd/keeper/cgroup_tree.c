@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -42,42 +43,52 @@ static int kill_leftover(int parent_fd, const char *name, void *arg)
 	return 0;
 }
 
-/* Kill again at each step: what is found may have been made by what was not dead yet. */
-static void clear(int dir_fd, const char *spare)
+/*
+ * Kill again at each step: what is found may have been made by what was not dead yet.  Signals are
+ * blocked and nobody else looks at them yet: who asks for the end gets it here, -ECANCELED.
+ */
+static int clear(int dir_fd, const char *spare)
 {
 	const struct timespec step = { .tv_nsec = LEFTOVER_STEP };
 	mtime complain = mtime_now() + LEFTOVER_COMPLAIN;
+	sigset_t end;
+
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	sigaddset(&end, SIGINT);
 
 	for (;;) {
 		struct leftovers l = { .spare = spare };
 
 		cgroup_each(dir_fd, kill_leftover, &l);
 		if (!l.found)
-			return;
+			return 0;
 		if (mtime_now() >= complain) {
 			log_error("processes of an earlier supd are killed and not gone yet; "
 				  "nothing starts before, waiting");
 			complain = mtime_now() + LEFTOVER_COMPLAIN;
 		}
-		nanosleep(&step, NULL);
+		if (sigtimedwait(&end, NULL, &step) > 0)
+			return -ECANCELED;
 	}
 }
 
 /* The last supd may have lived elsewhere: from a shell then, under a unit now. */
-static void clear_recorded(struct keeper *k, const char *own)
+static int clear_recorded(struct keeper *k, const char *own)
 {
 	char path[CGROUP_PATH_MAX], full[CGROUP_PATH_MAX * 2];
-	int fd;
+	int fd, r;
 
 	if (rundir_recorded_cgroup(k->m, path, sizeof(path)) < 0 || strcmp(path, own) == 0)
-		return;
+		return 0;
 	snprintf(full, sizeof(full), "%s%s", k->place.mount, path);
 	fd = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
-		return;
-	clear(fd, NULL);
+		return 0;
+	r = clear(fd, NULL);
 	close(fd);
 	rmdir(full);
+	return r;
 }
 
 /* ---- ours --------------------------------------------------------------------------------------- */
@@ -146,9 +157,11 @@ static int open_tree(struct keeper *k)
 	if (r < 0)
 		return r;
 	/* Before the record is overwritten: a supd that dies here leaves the old one to the next. */
-	clear_recorded(k, path);
-	clear(k->tree_fd, k->self_leaf.name);
-	r = rundir_record_cgroup(k->m, path);
+	r = clear_recorded(k, path);
+	if (r == 0)
+		r = clear(k->tree_fd, k->self_leaf.name);
+	if (r == 0)
+		r = rundir_record_cgroup(k->m, path);
 	if (r == 0)
 		r = make_programs(k, path);
 	k->has_cgroup = r == 0;
@@ -169,7 +182,9 @@ int cgroup_tree_open(struct keeper *k)
 		fd_close(&k->base_fd);
 		return 0;
 	}
-	if (r < 0)
+	if (r == -ECANCELED)
+		log_notice("asked to end while waiting for an earlier supd's processes, ending");
+	else if (r < 0)
 		log_error("cannot make the cgroups below %s%s: %s", k->place.mount, k->place.base,
 			  strerror(-r));
 	else if (!k->has_cgroup_kill)

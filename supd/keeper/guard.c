@@ -20,6 +20,7 @@
 #include "supd/keeper/process.h"
 #include "supd/keeper/run.h"
 #include "supd/keeper/service.h"
+#include "supd/keeper/spawn.h"
 #include "supd/keeper/state.h"
 
 /*
@@ -41,6 +42,7 @@
 #define GUARD_QUICK	MTIME_SEC(1)
 #define GUARD_DELAY_MAX MTIME_SEC(1)
 #define GUARD_DELAY_MIN MTIME_MS(10)
+#define GUARD_READY_MAX MTIME_SEC(2) /* it takes a millisecond; later: stopped, or stuck in a mount */
 
 /* ---- the guard's own life ------------------------------------------------------------------- */
 
@@ -244,8 +246,8 @@ static void on_death(struct ev_loop *loop, ev_io *w, int revents)
 	struct guard *g = w->data;
 	int code, signo;
 
-	(void)loop;
 	(void)revents;
+	ev_io_stop(loop, w); /* where it cannot be reaped: guard_poll() goes on, see process.h */
 	if (!process_reap(g->pidfd, &code, &signo))
 		return;
 	if (!g->retired)
@@ -253,10 +255,21 @@ static void on_death(struct ev_loop *loop, ev_io *w, int revents)
 	guard_free(g);
 }
 
+static void retire_unready(struct guard *g, int error)
+{
+	struct service *s = &g->k->services[g->service];
+
+	process_signal(g->pidfd, SIGKILL);
+	ev_io_stop(g->k->loop, &g->sync);
+	fd_close(&g->sync_fd);
+	g->retired = true;
+	s->guard = NULL;
+	failed(g->k, s, error);
+}
+
 static void on_sync(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct guard *g = w->data;
-	struct service *s = &g->k->services[g->service];
 	int error = ECHILD;
 	ssize_t n = recv(g->sync_fd, &error, sizeof(error), MSG_DONTWAIT);
 
@@ -270,10 +283,18 @@ static void on_sync(struct ev_loop *loop, ev_io *w, int revents)
 		run_start_pending(g->k, g->service);
 		return;
 	}
-	process_signal(g->pidfd, SIGKILL);
-	g->retired = true;
-	s->guard = NULL;
-	failed(g->k, s, error);
+	retire_unready(g, error);
+}
+
+void guard_poll(struct keeper *k)
+{
+	mtime now = mtime_now();
+
+	for (struct guard *g = k->guards; g; g = g->next) {
+		ev_io_start(k->loop, &g->death);
+		if (!g->ready && !g->retired && now - g->started > GUARD_READY_MAX)
+			retire_unready(g, ETIMEDOUT);
+	}
 }
 
 static int open_namespace(pid_t pid, const char *name, int *ret_fd)
@@ -288,9 +309,9 @@ static int open_namespace(pid_t pid, const char *name, int *ret_fd)
 /* Clone it; on failure nothing is left but what guard_free() takes. */
 static int guard_clone(struct keeper *k, struct guard *g, int pair[2])
 {
-	int r = 0;
+	int r = spawn_own_namespace(k);
 
-	if (k->has_cgroup)
+	if (r == 0 && k->has_cgroup)
 		r = cgroup_leaf_make(k->services[g->service].dir_fd, "guard",
 				     &k->services[g->service].guard_n, &g->leaf);
 	if (r < 0)
@@ -353,7 +374,7 @@ void guard_want(struct keeper *k, struct service *s)
 	int r;
 
 	if (!s->namespaced || s->guard || k->ending != ENDING_NOT ||
-	    ev_is_active(&s->guard_again) || k->namespace_lost)
+	    ev_is_active(&s->guard_again))
 		return;
 	r = guard_make(k, s);
 	if (r < 0)

@@ -24,6 +24,9 @@ struct guard *guard_ready(const struct service *s);
  */
 bool guard_is_dying(const struct guard *g);
 
+/* Replace those that do not get ready, and watch again what could not be reaped. */
+void guard_poll(struct keeper *k);
+
 /* Kill the present one (everything in its namespace dies with it). */
 void guard_retire(struct keeper *k, struct service *s);
 

@@ -30,7 +30,11 @@ int process_confine(const struct model *m, bool net);
 
 int process_signal(int pidfd, int signo);
 
-/* Reap a child that has ended: true, and exit code or -1, signal or 0. */
+/*
+ * Reap a child that has ended: true, and exit code or -1, signal or 0.  False is possible although
+ * its pidfd is readable, for as long as a debugger holds it: stop watching, and look again with
+ * the tick, or the loop spins.
+ */
 bool process_reap(int pidfd, int *ret_code, int *ret_signo);
 
 /* Write a small file of /proc/PID: 0 or -errno. */

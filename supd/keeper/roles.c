@@ -13,6 +13,7 @@
 #include "supd/keeper/orders.h"
 #include "supd/keeper/process.h"
 #include "supd/keeper/run.h"
+#include "supd/keeper/spawn.h"
 #include "supd/keeper/streams.h"
 #include "supd/net/net.h"
 #include "supd/scribe/scribe.h"
@@ -284,9 +285,9 @@ static void on_death(struct ev_loop *loop, ev_io *w, int revents)
 	int code, signo;
 
 	(void)revents;
+	ev_io_stop(loop, w); /* where it cannot be reaped: roles_poll() goes on, see process.h */
 	if (!process_reap(r->pidfd, &code, &signo))
 		return;
-	ev_io_stop(loop, w);
 	fd_close(&r->pidfd);
 	r->pid = 0;
 	if (r->id == ROLE_ENGINE)
@@ -309,6 +310,13 @@ static void on_death(struct ev_loop *loop, ev_io *w, int revents)
 	ending_poll(k);
 }
 
+void roles_poll(struct keeper *k)
+{
+	for (int i = 0; i < ROLES_END; i++)
+		if (k->roles[i].pid > 0)
+			ev_io_start(k->loop, &k->roles[i].death);
+}
+
 static void watch(struct role *r)
 {
 	struct ev_loop *loop = r->k->loop;
@@ -326,9 +334,9 @@ static void watch(struct role *r)
 static int role_fork(struct role *r, int pair[2])
 {
 	struct keeper *k = r->k;
-	int result = 0;
+	int result = spawn_own_namespace(k);
 
-	if (k->has_cgroup)
+	if (result == 0 && k->has_cgroup)
 		result = cgroup_leaf_make(k->tree_fd, "roles", &k->role_leaf_n, &r->leaf);
 	if (result < 0)
 		return result;

@@ -22,6 +22,9 @@ void role_kill(struct role *r);
 /* Close our end: net and scribe end by that. */
 void role_hang_up(struct role *r);
 
+/* Watch again what could not be reaped. */
+void roles_poll(struct keeper *k);
+
 /* Tell the engine that supd is to end. */
 void engine_shutdown(struct keeper *k);
 

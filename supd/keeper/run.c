@@ -162,7 +162,9 @@ static void on_refill(struct ev_loop *loop, ev_timer *w, int revents)
 			run_refill(k);
 			return;
 		}
-		make_leaf(k, &k->programs[i]); /* a failure is met again, and told, at the start */
+		/* No further one now, or this would go round and round: each start tries anew. */
+		if (make_leaf(k, &k->programs[i]) < 0)
+			return;
 	}
 }
 
@@ -208,10 +210,23 @@ static void check_gone(struct keeper *k, struct program *p)
 	clear(k, p);
 }
 
+/* A start that no guard came up for in its time is void: said, or the engine would wait for it. */
+static void check_pending(struct keeper *k, struct program *p)
+{
+	if (p->pending && p->start.valid_until <= mtime_now())
+		run_refuse_pending(k, p, IPC_STAGE_GUARD, ETIMEDOUT);
+}
+
 void run_poll(struct keeper *k)
 {
-	for (uint32_t i = 0; i < k->m->n_programs; i++)
-		check_gone(k, &k->programs[i]);
+	for (uint32_t i = 0; i < k->m->n_programs; i++) {
+		struct program *p = &k->programs[i];
+
+		if (p->run.pidfd >= 0)
+			ev_io_start(k->loop, &p->run.death); /* on_death() may have stopped it */
+		check_gone(k, p);
+		check_pending(k, p);
+	}
 }
 
 static void on_inotify(struct ev_loop *loop, ev_io *w, int revents)
@@ -294,10 +309,10 @@ static void on_death(struct ev_loop *loop, ev_io *w, int revents)
 	int code, signo;
 
 	(void)revents;
+	ev_io_stop(loop, &p->run.death); /* where that fails: run_poll() goes on, see process.h */
 	if (!process_reap(p->run.pidfd, &code, &signo))
 		return;
 	read_exec(k, p); /* dead: EOF is there */
-	ev_io_stop(loop, &p->run.death);
 	fd_close(&p->run.pidfd);
 	if (p->run.state == RUN_FAILED) {
 		never_ran(k, p);
@@ -309,6 +324,12 @@ static void on_death(struct ev_loop *loop, ev_io *w, int revents)
 }
 
 /* ---- starting ---------------------------------------------------------------------------------------- */
+
+/* An empty cgroup may be tidied away by whoever finds it. */
+static bool leaf_was_removed(const struct program *p, int r, enum ipc_stage stage)
+{
+	return p->next.dir_fd >= 0 && stage == IPC_STAGE_CLONE && (r == -ENODEV || r == -ENOENT);
+}
 
 static int launch(struct keeper *k, struct program *p, const struct ipc_start *s,
 		  enum ipc_stage *ret_stage)
@@ -323,9 +344,14 @@ static int launch(struct keeper *k, struct program *p, const struct ipc_start *s
 		return r;
 	*ret_stage = IPC_STAGE_CGROUP;
 	r = make_leaf(k, p);
-	if (r < 0)
+	if (r == 0)
+		r = spawn_program(k, p, s, g, ret_stage);
+	if (!leaf_was_removed(p, r, *ret_stage))
 		return r;
-	return spawn_program(k, p, s, g, ret_stage);
+	run_drop_next(k, p);
+	*ret_stage = IPC_STAGE_CGROUP;
+	r = make_leaf(k, p);
+	return r < 0 ? r : spawn_program(k, p, s, g, ret_stage);
 }
 
 static void launched(struct keeper *k, struct program *p, const struct ipc_start *s)
@@ -355,6 +381,8 @@ static const char *refusal(struct keeper *k, const struct program *p, const stru
 
 	if (k->ending != ENDING_NOT)
 		return "supd is ending";
+	if (s->h.generation != k->generation) /* it was pending */
+		return "its engine is gone";
 	if (p->run.state != RUN_NONE)
 		return "its last run is not gone";
 	if (s->valid_until <= now)

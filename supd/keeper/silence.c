@@ -8,6 +8,7 @@
 #include "common/fd.h"
 #include "common/log.h"
 #include "supd/keeper/ending.h"
+#include "supd/keeper/guard.h"
 #include "supd/keeper/notify.h"
 #include "supd/keeper/orders.h"
 #include "supd/keeper/roles.h"
@@ -22,8 +23,16 @@
 #define TICK_MAX   MTIME_MS(100)
 #define TICKS_EACH 4 /* of engine_timeout */
 #define TICK_LATE  MTIME_MS(5)
+#define ORPHANS_MAX 256 /* at a tick: who makes them faster does not keep us here */
 /* A new engine has this much more until its first FEED. */
 #define START_GRACE MTIME_SEC(1)
+/*
+ * Engines that fall silent one after another, each soon after its start, lack a CPU, and a
+ * successor brings none: each gets twice the time of the one before.  What they leave unfed is
+ * killed at its deadline all the same.
+ */
+#define HASTY	  MTIME_SEC(10)
+#define HASTY_MAX 4 /* doublings */
 
 static mtime tick_interval(const struct keeper *k)
 {
@@ -34,7 +43,9 @@ static mtime tick_interval(const struct keeper *k)
 
 static mtime limit(const struct keeper *k)
 {
-	return k->m->supd.engine_timeout + (k->fed ? 0 : START_GRACE);
+	mtime timeout = k->m->supd.engine_timeout << (k->hasty < HASTY_MAX ? k->hasty : HASTY_MAX);
+
+	return timeout + (k->fed ? 0 : START_GRACE);
 }
 
 /* While we were stopped, or without a CPU, the engine could not be heard: that time is not its. */
@@ -61,6 +72,7 @@ static void check_engine(struct keeper *k)
 	log_error("the engine is silent for %lld ms, killing it",
 		  (long long)mtime_to_ms(now - k->fed_at));
 	role_kill(engine);
+	k->hasty = now - engine->started < HASTY + limit(k) ? k->hasty + 1 : 0;
 	k->fed_at = now; /* the next kill, should this one not be enough, comes a limit later */
 }
 
@@ -86,10 +98,12 @@ static void reap_orphans(const struct keeper *k)
 {
 	siginfo_t info = { .si_pid = 0 };
 
-	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid > 0 &&
-	       !is_ours(k, info.si_pid)) {
-		waitid(P_PID, (id_t)info.si_pid, NULL, WEXITED | WNOHANG);
+	for (int i = 0; i < ORPHANS_MAX; i++) {
 		info.si_pid = 0;
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid <= 0 ||
+		    is_ours(k, info.si_pid))
+			return;
+		waitid(P_PID, (id_t)info.si_pid, NULL, WEXITED | WNOHANG);
 	}
 }
 
@@ -101,6 +115,8 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 	(void)revents;
 	if (k->ending == ENDING_NOT)
 		check_engine(k);
+	roles_poll(k);
+	guard_poll(k);
 	run_poll(k);
 	reap_orphans(k);
 	ending_poll(k);

@@ -170,6 +170,7 @@ struct keeper {
 	uint32_t generation; /* of the newest engine */
 	mtime fed_at;	     /* newest FEED, or the engine's start */
 	bool fed;	     /* the present engine has fed us */
+	unsigned hasty;	     /* engines in a row that were silent soon after their start */
 	bool ready;	     /* told to whoever waits for us */
 	ev_timer tick;
 	mtime tick_at; /* when the next tick is due */
