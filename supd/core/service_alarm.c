@@ -3,7 +3,7 @@
 
 /*
  * Alarms: each is what is wrong now, derived anew after every step, so that none can be forgotten
- * or left standing.  An alarm changes nothing else.
+ * or left standing.  A standing one is said again every hour.  An alarm changes nothing else.
  */
 
 /* Adverts are missing while the peer link says "active", or the reverse. */
@@ -63,9 +63,12 @@ static bool digest_alarm(const struct service_fsm *s, mtime now)
 
 static void set(struct svc_step *x, enum service_alarm alarm, bool on)
 {
-	if (x->s->alarms[alarm] == on)
+	mtime *said = &x->s->alarm_said[alarm];
+
+	if (x->s->alarms[alarm] == on && !(on && x->now - *said >= SERVICE_REMIND))
 		return;
 	x->s->alarms[alarm] = on;
+	*said = x->now;
 	struct service_action *a = svc_emit(x, SERVICE_ACT_ALARM);
 	a->alarm = alarm;
 	a->ok = on;

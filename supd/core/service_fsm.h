@@ -235,6 +235,7 @@ struct service_fsm {
 	mtime failed_at;	 /* latch set at; for failure_reset */
 	mtime better_since;	 /* active: a fit node goes before us since; 0: none */
 	bool alarms[SERVICE_ALARMS_END];
+	mtime alarm_said[SERVICE_ALARMS_END]; /* repeated every SERVICE_REMIND */
 };
 
 enum service_event_type {
@@ -330,6 +331,9 @@ struct service_action {
 	enum service_state from;
 	enum service_alarm alarm;
 };
+
+/* How often a standing alarm is said again. */
+#define SERVICE_REMIND MTIME_SEC(3600)
 
 #define SERVICE_ACTIONS_MAX 48
 struct service_actions {

@@ -450,6 +450,24 @@ static void restart_waits_for_a_peer_whose_state_is_not_known(void **state)
 	assert_true(kit_did(&k, SERVICE_ACT_PROGRAMS_ALLOW));
 }
 
+static void a_missing_standby_is_said_again_every_hour(void **state)
+{
+	unsigned said = 0;
+	struct kit k;
+
+	kit_active(&k);
+	for (int i = 0; i < 3 * 3600 + 60; i++) {
+		kit_tick(&k, ADV);
+		said += kit_did(&k, SERVICE_ACT_ALARM) &&
+			kit_act(&k, SERVICE_ACT_ALARM)->alarm == SERVICE_ALARM_NO_STANDBY;
+		kit_gateway(&k);
+		said += kit_did(&k, SERVICE_ACT_ALARM) &&
+			kit_act(&k, SERVICE_ACT_ALARM)->alarm == SERVICE_ALARM_NO_STANDBY;
+	}
+	assert_int_equal(k.s.state, SERVICE_STATE_ACTIVE);
+	assert_int_equal(said, 4);
+}
+
 /* ---- the ladder ---- */
 
 static void at_the_limit_a_fit_peer_gets_it_and_this_node_is_latched(void **state)
@@ -886,6 +904,7 @@ int main(void)
 		cmocka_unit_test(the_keepers_own_kill_ends_the_term),
 		cmocka_unit_test(restart_is_allowed_at_once_beside_an_idle_peer_of_this_term),
 		cmocka_unit_test(restart_waits_for_a_peer_whose_state_is_not_known),
+		cmocka_unit_test(a_missing_standby_is_said_again_every_hour),
 		cmocka_unit_test(at_the_limit_a_fit_peer_gets_it_and_this_node_is_latched),
 		cmocka_unit_test(at_the_limit_with_a_failed_peer_a_person_is_needed),
 		cmocka_unit_test(at_the_limit_with_an_unreachable_peer_it_goes_on),
