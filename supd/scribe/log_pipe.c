@@ -2,7 +2,6 @@
 #include "supd/scribe/log_pipe.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -13,36 +12,20 @@
 void log_pipe_init(struct log_pipe *p, int fd, bool to_stderr, const char *node)
 {
 	p->fd = fd;
-	p->to_stderr = to_stderr;
-	p->node = node;
+	p->blocked = false;
 	p->len = 0;
 	fd_set_nonblock(fd);
-	if (!to_stderr)
-		openlog("supd", 0, LOG_DAEMON);
+	log_sink_init(&p->sink, to_stderr, node, _PATH_LOG);
 }
 
 void log_pipe_fini(struct log_pipe *p)
 {
 	fd_close(&p->fd);
-	if (!p->to_stderr)
-		closelog();
-}
-
-static void put_stderr(const struct log_pipe *p, const char *text)
-{
-	char out[LOG_LINE_MAX + 256];
-	int n = snprintf(out, sizeof(out) - 1, "supd %s %s", p->node, text);
-
-	if (n < 0)
-		return;
-	if ((size_t)n > sizeof(out) - 2)
-		n = (int)sizeof(out) - 2;
-	out[n] = '\n';
-	fd_write_all(STDERR_FILENO, out, (size_t)n + 1);
+	log_sink_fini(&p->sink);
 }
 
 /* A line whose beginning went with a killed scribe has no level digit: it is passed on as it is. */
-static void put_line(const struct log_pipe *p, const char *line)
+static bool put_line(struct log_pipe *p, const char *line)
 {
 	int level = LOG_LEVEL_NOTICE;
 
@@ -50,37 +33,44 @@ static void put_line(const struct log_pipe *p, const char *line)
 		level = line[0] - '0';
 		line++;
 	}
-	if (line[0] == '\0')
-		return;
-	if (p->to_stderr)
-		put_stderr(p, line);
-	else
-		syslog(level, "%s", line);
+	return line[0] == '\0' || log_sink_put(&p->sink, level, line);
 }
 
+/* Where the first line in buf ends; no line of ours is longer than buf, others are cut. */
+static char *line_end(struct log_pipe *p, char *at)
+{
+	char *end = p->buf + p->len;
+	char *newline = memchr(at, '\n', (size_t)(end - at));
+
+	return newline || at > p->buf || p->len < sizeof(p->buf) - 1 ? newline : end;
+}
+
+/* All whole lines, until one is not taken. */
 static void put_lines(struct log_pipe *p)
 {
-	char *at = p->buf, *end = p->buf + p->len, *newline;
+	char *at = p->buf, *end;
 
-	while ((newline = memchr(at, '\n', (size_t)(end - at)))) {
-		*newline = '\0';
-		put_line(p, at);
-		at = newline + 1;
+	p->blocked = false;
+	while (!p->blocked && (end = line_end(p, at))) {
+		char last = *end;
+
+		*end = '\0';
+		p->blocked = !put_line(p, at);
+		*end = last;
+		if (!p->blocked)
+			at = end + (end < p->buf + p->len);
 	}
-	p->len = (size_t)(end - at);
+	p->len -= (size_t)(at - p->buf);
 	memmove(p->buf, at, p->len);
-	if (p->len < sizeof(p->buf) - 1)
-		return;
-	p->buf[p->len] = '\0'; /* no line is this long: nobody of ours wrote it */
-	put_line(p, p->buf);
-	p->len = 0;
 }
 
 bool log_pipe_pump(struct log_pipe *p)
 {
 	ssize_t n;
 
-	if (p->fd < 0)
+	if (p->blocked)
+		put_lines(p);
+	if (p->fd < 0 || p->blocked)
 		return false;
 	n = read(p->fd, p->buf + p->len, sizeof(p->buf) - 1 - p->len);
 	if (n < 0)
@@ -91,5 +81,5 @@ bool log_pipe_pump(struct log_pipe *p)
 	}
 	p->len += (size_t)n;
 	put_lines(p);
-	return true;
+	return !p->blocked;
 }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/fd.h"
 #include "common/log.h"
@@ -20,11 +21,14 @@
 #define RETRY_PERIOD 1.0
 #define END_GRACE    2.0 /* the engine may outlive the keeper so long */
 #define LOG_BATCH    32
+#define LOG_PAUSE    0.05 /* between attempts when stderr or syslog takes nothing */
+#define LOG_PATIENCE 10	  /* such pauses at the end */
 
 /*
- * One loop.  Everything it does between two waits for events may block on a disk or on syslog;
- * the stall thread then keeps the programs going (stream_relieve).  `lock` guards the table of
- * streams and the program side of each against that thread, and is never held across a write.
+ * One loop.  Everything it does between two waits for events may block on a disk; the stall thread
+ * then keeps the programs going (stream_relieve).  `lock` guards the table of streams and the
+ * program side of each against that thread, and is never held across a write.  Each piece of work
+ * begins with stall_begin(): much to do is not a hanging disk.
  */
 struct slot {
 	struct stream stream;
@@ -39,7 +43,7 @@ struct scribe {
 	struct ev_io keeper_watcher, log_watcher;
 	struct ev_prepare prepare;
 	struct ev_check check;
-	struct ev_timer retry_timer, end_timer;
+	struct ev_timer retry_timer, end_timer, log_timer;
 	struct engine_port engine;
 	struct log_pipe log;
 	struct stall stall;
@@ -60,6 +64,7 @@ static void on_program(struct ev_loop *loop, struct ev_io *w, int revents)
 {
 	struct slot *slot = w->data;
 
+	stall_begin(&slot->scribe->stall);
 	stream_pump(&slot->stream, PUMP_BUDGET);
 	if (slot->stream.program_fd < 0)
 		ev_io_stop(loop, w);
@@ -117,6 +122,7 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *w, int revents)
 	for (size_t i = 0; i < s->n_slots; i++) {
 		if (!s->slots[i])
 			continue;
+		stall_begin(&s->stall);
 		stream_retry(&s->slots[i]->stream);
 		failing |= s->slots[i]->stream.error != 0;
 	}
@@ -231,14 +237,31 @@ static void on_keeper(struct ev_loop *loop, struct ev_io *w, int revents)
 
 /* ---- the loop --------------------------------------------------------------------------------- */
 
-static void on_log(struct ev_loop *loop, struct ev_io *w, int revents)
+/* Until the pipe is empty, or for a batch; then the others have their turn. */
+static void pump_log(struct scribe *s)
 {
-	struct scribe *s = w->data;
-
 	for (int i = 0; i < LOG_BATCH && log_pipe_pump(&s->log); i++)
 		;
-	if (s->log.fd < 0)
-		ev_io_stop(loop, w);
+	if (s->log.blocked) {
+		ev_io_stop(s->loop, &s->log_watcher);
+		ev_timer_again(s->loop, &s->log_timer);
+		return;
+	}
+	ev_timer_stop(s->loop, &s->log_timer);
+	if (s->log.fd >= 0)
+		ev_io_start(s->loop, &s->log_watcher);
+	else
+		ev_io_stop(s->loop, &s->log_watcher);
+}
+
+static void on_log(struct ev_loop *loop, struct ev_io *w, int revents)
+{
+	pump_log(w->data);
+}
+
+static void on_log_timer(struct ev_loop *loop, struct ev_timer *w, int revents)
+{
+	pump_log(w->data);
 }
 
 static void on_prepare(struct ev_loop *loop, struct ev_prepare *w, int revents)
@@ -257,11 +280,13 @@ static void start_watchers(struct scribe *s, const struct scribe_args *args)
 	ev_io_init(&s->log_watcher, on_log, args->log_fd, EV_READ);
 	ev_timer_init(&s->retry_timer, on_retry, 0., RETRY_PERIOD);
 	ev_timer_init(&s->end_timer, on_end, END_GRACE, 0.);
+	ev_timer_init(&s->log_timer, on_log_timer, 0., LOG_PAUSE);
 	ev_prepare_init(&s->prepare, on_prepare);
 	ev_check_init(&s->check, on_check);
 	ev_set_priority(&s->check, EV_MAXPRI); /* before any work of this round */
 	ev_set_priority(&s->keeper_watcher, 1); /* streams are known before anything may block */
-	s->keeper_watcher.data = s->log_watcher.data = s->retry_timer.data = s;
+	s->keeper_watcher.data = s->log_watcher.data = s;
+	s->retry_timer.data = s->log_timer.data = s;
 	s->prepare.data = s->check.data = &s->stall;
 	ev_io_start(s->loop, &s->keeper_watcher);
 	ev_io_start(s->loop, &s->log_watcher);
@@ -269,14 +294,29 @@ static void start_watchers(struct scribe *s, const struct scribe_args *args)
 	ev_check_start(s->loop, &s->check);
 }
 
+static void drain_log(struct scribe *s)
+{
+	const struct timespec pause = {.tv_nsec = (long)(LOG_PAUSE * 1e9)};
+
+	for (int i = 0; i < LOG_PATIENCE; i++) {
+		for (int k = 0; k < LOG_BATCH && log_pipe_pump(&s->log); k++)
+			;
+		if (!s->log.blocked)
+			return;
+		nanosleep(&pause, NULL);
+	}
+}
+
 /* What was written before the end is in the pipes now; what comes later is not waited for. */
 static void drain_all(struct scribe *s)
 {
-	for (size_t i = 0; i < s->n_slots; i++)
-		if (s->slots[i])
-			stream_pump(&s->slots[i]->stream, DRAIN_BUDGET);
-	for (int i = 0; i < LOG_BATCH && log_pipe_pump(&s->log); i++)
-		;
+	for (size_t i = 0; i < s->n_slots; i++) {
+		if (!s->slots[i])
+			continue;
+		stall_begin(&s->stall);
+		stream_pump(&s->slots[i]->stream, DRAIN_BUDGET);
+	}
+	drain_log(s);
 }
 
 static int scribe_init(struct scribe *s, const struct scribe_args *args)
@@ -316,10 +356,13 @@ static void scribe_fini(struct scribe *s)
 	free(s->slots);
 }
 
-/* A Ctrl-C goes to the whole process group, but the keeper says when the scribe ends. */
+/*
+ * A Ctrl-C goes to the whole process group, but the keeper says when the scribe ends.  SIGXFSZ:
+ * a limit that supd was started with is an error of the one file.
+ */
 static void ignore_signals(void)
 {
-	static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP};
+	static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGXFSZ};
 
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);
@@ -336,7 +379,6 @@ int scribe_run(const struct scribe_args *args)
 	if (r < 0)
 		die("cannot start: %s", strerror(-r));
 	ev_run(s.loop, 0);
-	stall_begin(&s.stall);
 	drain_all(&s);
 	scribe_fini(&s);
 	return 0;

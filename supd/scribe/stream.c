@@ -16,6 +16,7 @@
 #define SPLICE_MAX    (64u << 10)
 #define DROP_CHUNK    (16u << 10)
 #define LINE_REST_MAX 4096 /* a longer rest of a line is kept, torn */
+#define RELIEVE_MAX   64   /* chunks at a time: whoever writes for ever must not keep the lock */
 
 void stream_init(struct stream *s, const char *name, const char *path, const int fds[3],
 		 pthread_mutex_t *lock)
@@ -125,8 +126,8 @@ static bool empty_stage(struct stream *s)
 }
 
 /*
- * Say in the file how much is missing at this place.  It goes through the (empty) stage too.
- * True: something was put there.
+ * Say in the file how much is missing at this place.  It goes through the (empty) stage too; false:
+ * the stage did not take it.
  */
 static bool put_drop_notice(struct stream *s)
 {
@@ -139,7 +140,7 @@ static bool put_drop_notice(struct stream *s)
 	s->dropped = 0;
 	pthread_mutex_unlock(s->lock);
 	if (dropped == 0)
-		return false;
+		return true;
 	len = snprintf(text, sizeof(text), "\nsupd: %" PRIu64 " bytes of output dropped here: %s\n",
 		       dropped, s->reported ? strerror(s->reported) : "the disk did not answer");
 	if (write(s->stage_out, text, (size_t)len) == len) {
@@ -161,7 +162,7 @@ static bool flush(struct stream *s)
 		open_file(s);
 	if (s->error || !empty_stage(s))
 		return false;
-	if (put_drop_notice(s) && !empty_stage(s))
+	if (!put_drop_notice(s) || !empty_stage(s))
 		return false;
 	if (s->reported)
 		log_notice("log of %s: %s is written again", s->name, s->path);
@@ -209,7 +210,10 @@ static bool drop_chunk(struct stream *s)
 	return true;
 }
 
-/* program -> stage: bytes, 0 at the end, -EAGAIN: nothing waits or the stage is full. */
+/*
+ * program -> stage: bytes, 0 at the end, -EAGAIN: nothing waits or the stage is full, -ENODATA:
+ * output before this was dropped, and the file must say so first.
+ */
 static ssize_t fill_locked(struct stream *s)
 {
 	ssize_t n;
@@ -218,6 +222,8 @@ static ssize_t fill_locked(struct stream *s)
 		drop_line_rest(s);
 	if (s->mid_line)
 		return -EAGAIN;
+	if (s->dropped > 0)
+		return -ENODATA;
 	do
 		n = splice(s->program_fd, NULL, s->stage_out, NULL, SPLICE_MAX,
 			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
@@ -260,7 +266,9 @@ bool stream_pump(struct stream *s, uint64_t budget)
 		bool writable = flush(s);
 		ssize_t n = fill(s);
 
-		if (n == -EAGAIN && !writable)
+		if (n == -ENODATA && writable)
+			continue;
+		if (n < 0 && !writable)
 			n = drop(s);
 		if (n <= 0)
 			return false;
@@ -286,6 +294,6 @@ void stream_relieve(struct stream *s)
 	if (s->program_fd < 0)
 		return;
 	limit = fcntl(s->program_fd, F_GETPIPE_SZ) / 4;
-	while (waiting_bytes(s) > limit && drop_chunk(s))
+	for (int i = 0; i < RELIEVE_MAX && waiting_bytes(s) > limit && drop_chunk(s); i++)
 		;
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,7 +30,7 @@
 /*
  * A real scribe in a child process, real pipes and files; the test plays keeper and engine.
  */
-#define DEADLINE MTIME_SEC(60)
+#define DEADLINE MTIME_SEC(30)
 
 struct fixture {
 	char dir[64], log_path[128];
@@ -37,6 +38,7 @@ struct fixture {
 	pid_t scribe;
 	int program[2], stage[2], log[2], err[2];
 	struct channel keeper, engine;
+	rlim_t file_limit; /* of the scribe; 0: none */
 };
 
 /* Wait for a condition, not for a time. */
@@ -84,6 +86,11 @@ static void run_child(struct fixture *f, int keeper_fd)
 	struct scribe_args args = {.m = f->model.m, .keeper_fd = keeper_fd};
 	int keep[4];
 
+	if (f->file_limit != 0) {
+		const struct rlimit limit = {.rlim_cur = f->file_limit, .rlim_max = f->file_limit};
+
+		setrlimit(RLIMIT_FSIZE, &limit);
+	}
 	dup2(f->err[1], STDERR_FILENO);
 	args.log_fd = fcntl(f->log[0], F_DUPFD_CLOEXEC, 10);
 	keep[0] = keeper_fd;
@@ -430,25 +437,20 @@ static void lines_are_dropped_whole(void **state)
 	free(text);
 }
 
-/* The scribe is stuck in a write to its stderr; the second thread must step in. */
-static void stuck_scribe_does_not_block_the_program(void **state)
+/* supd was started with a limit (ulimit -f): one more way in which a file takes no more. */
+static void a_limit_of_file_size_is_a_full_disk(void **state)
 {
 	struct fixture *f = *state;
-	char line[512];
 
+	kill_scribe(f);
+	f->file_limit = 100000;
+	start_scribe(f);
 	send_stream(f);
-	assert_int_equal(fd_write_all(f->program[1], "one\n", 4), 0);
-	wait_until(file_size(f->log_path) == 4);
-	memset(line, 'l', sizeof(line));
-	line[0] = '6';
-	line[sizeof(line) - 1] = '\n';
-	fd_set_nonblock(f->log[1]);
-	for (int i = 0; i < 2000; i++) /* more than the stderr pipe takes: it is not read */
-		if (write(f->log[1], line, sizeof(line)) < 0)
-			usleep(100);
 	alarm(60);
 	write_much(f, 4 << 20);
 	alarm(0);
+	assert_int_equal(file_size(f->log_path), 100000);
+	assert_int_equal(waitpid(f->scribe, NULL, WNOHANG), 0); /* alive */
 }
 
 /* ---- state file ------------------------------------------------------------------------------- */
@@ -523,6 +525,33 @@ static void each_queued_save_is_answered_and_the_newest_stays(void **state)
 	loaded = load(f, 1);
 	assert_memory_equal(loaded->text, "text 100", loaded->len);
 	free(loaded);
+}
+
+/*
+ * The disk hangs: the scribe is in the kernel and does not come back, here in an open of a FIFO that
+ * nobody reads.  The second thread must step in for the program, and it all goes on afterwards.
+ */
+static void stuck_scribe_does_not_block_the_program(void **state)
+{
+	struct fixture *f = *state;
+	struct ipc_state_saved saved;
+	char name[128];
+	int fd;
+
+	snprintf(name, sizeof(name), "%s/a.state.tmp", f->dir);
+	assert_int_equal(mkfifo(name, 0600), 0);
+	send_stream(f);
+	open_engine(f, 1);
+	send_save(f, 1, 1, "text");
+	alarm(60); /* a blocked write would last for ever */
+	write_much(f, 4 << 20);
+	alarm(0);
+	fd = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_true(fd >= 0);
+	receive(&f->engine, &saved, sizeof(saved), IPC_STATE_SAVED);
+	assert_int_not_equal(saved.error, 0); /* a FIFO has no disk */
+	close(fd);
+	wait_until(accounted(f->log_path) == 4 << 20);
 }
 
 static void an_older_engine_is_not_served(void **state)
@@ -619,6 +648,46 @@ static void read_exactly(int fd, char *buf, size_t len)
 	buf[len] = '\0';
 }
 
+/* Fill the log pipe while nobody reads where it goes to; lines that went in. */
+static unsigned flood_log(struct fixture *f)
+{
+	char line[512];
+	unsigned n = 0, full = 0;
+
+	fd_set_nonblock(f->log[1]);
+	while (full < 100) {
+		snprintf(line, sizeof(line), "6%08u%*s", n, (int)sizeof(line) - 11, "");
+		line[sizeof(line) - 1] = '\n';
+		if (write(f->log[1], line, sizeof(line)) > 0) {
+			n++;
+			full = 0;
+		} else {
+			usleep(1000);
+			full++;
+		}
+	}
+	return n;
+}
+
+/* A stopped terminal or journal must not hold up the state file, on which takeovers depend. */
+static void a_log_that_nobody_takes_holds_nothing_up(void **state)
+{
+	struct fixture *f = *state;
+	struct ipc_state_saved saved;
+	unsigned n = flood_log(f);
+	char buf[1024], expected[64];
+
+	open_engine(f, 1);
+	send_save(f, 1, 1, "text");
+	receive(&f->engine, &saved, sizeof(saved), IPC_STATE_SAVED);
+	assert_int_equal(saved.error, 0);
+	for (unsigned i = 0; i < n; i++) { /* and no line is lost when it goes on */
+		read_exactly(f->err[0], buf, 511 - 1 + strlen("supd a "));
+		snprintf(expected, sizeof(expected), "supd a %08u", i);
+		assert_memory_equal(buf, expected, strlen(expected));
+	}
+}
+
 static void log_lines_lose_their_level_and_gain_the_node(void **state)
 {
 	struct fixture *f = *state;
@@ -655,13 +724,15 @@ int main(void)
 		t(full_disk_does_not_block_the_program),
 		t(missing_directory_is_retried_and_the_gap_is_told),
 		t(lines_are_dropped_whole),
-		t(stuck_scribe_does_not_block_the_program),
+		t(a_limit_of_file_size_is_a_full_disk),
 		t(state_is_missing_then_saved_then_loaded),
 		t(each_queued_save_is_answered_and_the_newest_stays),
+		t(stuck_scribe_does_not_block_the_program),
 		t(an_older_engine_is_not_served),
 		t(a_failed_save_keeps_the_old_state),
 		t(state_file_errors_are_told_apart),
 		t(state_is_whole_at_every_moment),
+		t(a_log_that_nobody_takes_holds_nothing_up),
 		t(log_lines_lose_their_level_and_gain_the_node),
 		t(a_line_without_level_is_passed_on),
 	};
