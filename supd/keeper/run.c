@@ -362,7 +362,7 @@ static void launched(struct keeper *k, struct program *p, const struct ipc_start
 	r->number = ++p->runs;
 	r->order = s->order;
 	r->term = s->term;
-	r->announced = r->killed_by_deadline = false;
+	r->announced = r->killed_by_deadline = r->killed = false;
 	r->started = mtime_now();
 	r->leaf = p->next;
 	p->next = CGROUP_LEAF_NONE;
@@ -482,6 +482,8 @@ void run_kill(struct keeper *k, struct program *p)
 		kill(-p->run.pid, SIGKILL);
 	if (p->run.state != RUN_ENDED)
 		process_signal(p->run.pidfd, SIGKILL);
+	/* Process by process, somebody may have forked in between. */
+	p->run.killed |= r == 0 && p->run.leaf.kill_fd >= 0;
 	if (r < 0)
 		log_error("program %s: cannot kill its cgroup: %s, only its main process is killed",
 			  model_program_name(k->m, p->row), strerror(-r));

@@ -29,7 +29,8 @@ bool service_alive(const struct keeper *k, uint32_t row)
 	for (uint32_t i = 0; i < k->m->n_programs; i++) {
 		const struct program *p = &k->programs[i];
 
-		if (p->service == (int)row && (p->pending || p->run.state != RUN_NONE))
+		if (p->service == (int)row &&
+		    (p->pending || (p->run.state != RUN_NONE && !p->run.killed)))
 			return true;
 	}
 	return false;

@@ -15,7 +15,7 @@ struct service;
 /* Make the deadline's timer; then watch it. */
 int service_open_deadline(struct keeper *k);
 
-/* Whether something of it lives, or is about to. */
+/* Whether something of it lives, or is about to: dead is enough, gone is not asked for. */
 bool service_alive(const struct keeper *k, uint32_t row);
 
 /*

@@ -31,7 +31,7 @@
  * successor brings none: each gets twice the time of the one before.  What they leave unfed is
  * killed at its deadline all the same.
  */
-#define HASTY	  MTIME_SEC(10)
+#define HASTY	  MTIME_SEC(10) /* a life shorter than this */
 #define HASTY_MAX 4 /* doublings */
 
 static mtime tick_interval(const struct keeper *k)
@@ -72,7 +72,7 @@ static void check_engine(struct keeper *k)
 	log_error("the engine is silent for %lld ms, killing it",
 		  (long long)mtime_to_ms(now - k->fed_at));
 	role_kill(engine);
-	k->hasty = now - engine->started < HASTY + limit(k) ? k->hasty + 1 : 0;
+	k->hasty = k->fed_at - engine->started < HASTY ? k->hasty + 1 : 0;
 	k->fed_at = now; /* the next kill, should this one not be enough, comes a limit later */
 }
 
@@ -152,6 +152,8 @@ void silence_fed(struct keeper *k)
 {
 	k->fed_at = mtime_now();
 	k->fed = true;
+	if (k->fed_at - k->roles[ROLE_ENGINE].started >= HASTY)
+		k->hasty = 0;
 	if (!k->ready)
 		tell_ready(k);
 }

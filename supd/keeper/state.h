@@ -92,6 +92,7 @@ struct run {
 	uint64_t order, term;
 	bool announced; /* the engine knows its number */
 	bool killed_by_deadline;
+	bool killed; /* by cgroup.kill: no instruction of its tree follows */
 	pid_t pid;
 	int pidfd;
 	int exec_fd;	  /* read end: what failed before execve, or EOF; -1 */

@@ -268,6 +268,38 @@ static void a_traced_guard_that_dies_does_not_make_it_spin(void **state)
 	world_stop(w);
 }
 
+/* What is dead already, but not gone, is not killed over and over: neither is a guard with it. */
+static void a_deadline_in_the_past_kills_once(void **state)
+{
+	struct world *w = *state;
+	struct ipc_spawned s;
+	struct ipc_quiesced q;
+	pid_t guard;
+	int status;
+
+	world_start(w, SERVICE("s", "1", "") PROGRAM("p", "service = s\n" SLEEP));
+	world_order_start(w, "p", 1, MTIME_SEC(10), MTIME_MS(200));
+	world_expect(w, IPC_SPAWNED, &s, sizeof(s));
+	assert_int_equal(ptrace(PTRACE_SEIZE, s.pid, NULL, NULL), 0);
+	world_expect(w, IPC_QUIESCED, &q, sizeof(q));
+	assert_true(q.by_deadline);
+	await_guard(w);
+	guard = guard_of(w);
+	for (int i = 0; i < 5; i++) {
+		send_feed(w, mtime_now() - MTIME_SEC(1));
+		world_sync(w);
+	}
+	assert_false(world_has(w, IPC_QUIESCED));
+	world_order_quiesce(w, "s", 1);
+	world_expect(w, IPC_QUIESCED, &q, sizeof(q)); /* asked for, it is answered */
+	assert_int_equal(q.order, w->order);
+	assert_int_equal(guard_of(w), guard);
+	assert_int_equal(waitpid(s.pid, &status, __WALL), s.pid);
+	assert_true(expect_exited(w, &s).killed_by_deadline);
+	expect_gone(w, &s);
+	world_stop(w);
+}
+
 /* More programs than are refilled at a time, and no cgroup for any of them. */
 static void cgroups_that_cannot_be_made_are_not_tried_for_ever(void **state)
 {
@@ -450,6 +482,7 @@ int main(void)
 		in_a_world(a_traced_program_that_dies_does_not_make_it_spin),
 		in_a_world(a_traced_engine_that_dies_does_not_make_it_spin),
 		in_a_world(a_traced_guard_that_dies_does_not_make_it_spin),
+		in_a_world(a_deadline_in_the_past_kills_once),
 		in_a_world(cgroups_that_cannot_be_made_are_not_tried_for_ever),
 		in_a_world(a_cgroup_that_somebody_removed_is_made_again),
 		in_a_world(a_start_that_waits_dies_with_its_engine),

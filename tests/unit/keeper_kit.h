@@ -85,6 +85,15 @@ static inline pid_t guard_of(const struct world *w)
 	return pid;
 }
 
+static inline void send_feed(struct world *w, mtime kill_at)
+{
+	struct ipc_feed f = { .h = { IPC_FEED, 0 }, .n = 1 };
+
+	f.kill[0].service = 0;
+	f.kill[0].kill_at = kill_at;
+	world_send(w, &f, sizeof(f));
+}
+
 /* ---- each test in a world of its own ---------------------------------------------------------- */
 
 #define in_a_world(test) cmocka_unit_test_setup_teardown(test, begin, end)

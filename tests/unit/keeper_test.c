@@ -390,15 +390,6 @@ static void the_deadline_kills_without_the_engine(void **state)
 	world_stop(w);
 }
 
-static void send_feed(struct world *w, mtime kill_at)
-{
-	struct ipc_feed f = { .h = { IPC_FEED, 0 }, .n = 1 };
-
-	f.kill[0].service = 0;
-	f.kill[0].kill_at = kill_at;
-	world_send(w, &f, sizeof(f));
-}
-
 static void a_feed_moves_the_deadline(void **state)
 {
 	struct world *w = *state;
