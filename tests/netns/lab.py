@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A laboratory of network namespaces: two hosts, a gateway and a client on one switch.
+"""A laboratory of network namespaces: two or three hosts, a gateway and a client on one switch.
 
           gw 10.77.0.1      cl 10.77.0.50
                  \\          /
@@ -28,10 +28,10 @@ import oracle
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NET = "10.77.0."
-ADDRESS = {"gw": NET + "1", "a": NET + "11", "b": NET + "12", "cl": NET + "50"}
+ADDRESS = {"gw": NET + "1", "a": NET + "11", "b": NET + "12", "c": NET + "13", "cl": NET + "50"}
 VIP = NET + "100"
 PORT = 8000
-PRIORITY = {"a": 150, "b": 100}
+PRIORITY = {"a": 150, "b": 100, "c": 50}
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -458,17 +458,14 @@ class Lab:
         return self.nodes[name]
 
     def wait_settled(self, active="a", timeout=15):
-        """Start all; `active` is active (handed over to, where another was first), the others
-        are backup."""
+        """Start all: the election makes `active` active, by its priority, and the others backup."""
         self.start_all()
         first = wait_until(self.active_node, timeout, "one active", 0.02)
-        for name, node in self.nodes.items():
-            if name != first.name:
-                wait_until(lambda n=node: n.state() == "backup", timeout, f"{name} backup", 0.02)
         if first.name != active:
-            self.wait_standby(active)
-            first.supctl_ok("failover")
-            wait_until(lambda: first.state() == "backup", timeout, f"{first.name} backup", 0.02)
+            raise Failed(f"{first.name} won the election against {active}, of higher priority")
+        for name, node in self.nodes.items():
+            if name != active:
+                wait_until(lambda n=node: n.state() == "backup", timeout, f"{name} backup", 0.02)
         self.wait_active(active, timeout)
 
     def active_node(self):
