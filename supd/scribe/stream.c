@@ -16,7 +16,7 @@
 #define SPLICE_MAX    (64u << 10)
 #define DROP_CHUNK    (16u << 10)
 #define LINE_REST_MAX 4096 /* a longer rest of a line is kept, torn */
-#define RELIEVE_MAX   64   /* chunks at a time: whoever writes for ever must not keep the lock */
+#define RELIEVE_MAX   16   /* chunks at a time: whoever writes for ever must not keep the lock */
 
 void stream_init(struct stream *s, const char *name, const char *path, const int fds[3],
 		 pthread_mutex_t *lock)
