@@ -2,9 +2,10 @@
 #include "supd/core/service_internal.h"
 
 /*
- * What happens to a service, one function an event.  An event notes facts; where it forbids what
- * runs (FENCE, a higher term, the link, an answer for the address) it begins the step-down at once.
- * Everything else is decided afterwards, in service_fsm.c, from the facts as they then stand.
+ * What happens to a service, one function an event; those of other nodes are in service_peer.c.  An
+ * event notes facts; where it forbids what runs (FENCE, a higher term, the link, an answer for the
+ * address) it begins the step-down at once.  Everything else is decided afterwards, in
+ * service_fsm.c, from the facts as they then stand.
  */
 
 /* ---- events: facts only ----------------------------------------------------------------------- */
@@ -76,157 +77,6 @@ static void ev_resume(struct svc_step *x, const struct service_baton *b, bool ru
 	svc_emit(x, SERVICE_ACT_PROGRAMS_ALLOW);
 }
 
-static void hear_term(struct service_fsm *s, uint64_t term)
-{
-	if (term > s->term_heard)
-		s->term_heard = term;
-}
-
-static void ev_heard(struct svc_step *x, unsigned p, mtime echoed)
-{
-	struct service_peer *peer = &x->s->peers[p];
-
-	peer->heard = x->now;
-	if (echoed > peer->echoed)
-		peer->echoed = echoed;
-}
-
-/* The wish of a person (stop or start) with the highest version counts, wherever it was said. */
-static void adopt_wish(struct svc_step *x, const struct service_report *r)
-{
-	struct service_fsm *s = x->s;
-
-	if (r->wish_version <= s->persist.wish_version)
-		return;
-	s->persist.wish_version = r->wish_version;
-	s->persist.stopped = r->stopped;
-	s->persist.paused = r->paused;
-	if (!r->stopped)
-		s->persist.barred = false;
-	svc_persist(x);
-}
-
-static void ev_hello(struct svc_step *x, const struct service_event *ev)
-{
-	struct service_fsm *s = x->s;
-	struct service_peer *peer = &s->peers[ev->peer];
-	const struct service_report *r = ev->report;
-
-	ev_heard(x, ev->peer, ev->echoed);
-	peer->report = *r;
-	peer->reported = x->now;
-	if (r->fit) /* whoever ends is not: it is back */
-		peer->ending = false;
-	hear_term(s, r->term > r->term_seen ? r->term : r->term_seen);
-	if (!s->loaded)
-		return;
-	adopt_wish(x, r);
-	svc_see_term(x, s->term_heard);
-	if (r->state != SERVICE_STATE_ACTIVE && r->state != SERVICE_STATE_TAKING_OVER)
-		return;
-	if (RULE(HELLO_IS_LIFE))
-		svc_vrrp(x, VRRP_EV_HOLD);
-	s->hold_until = 0; /* somebody did begin */
-	if (s->released_term != 0 && r->term > s->released_term)
-		s->released_term = 0;
-	if (r->term > s->term && RULE(HIGHER_TERM) && s->state == SERVICE_STATE_TAKING_OVER &&
-	    !s->may_run)
-		svc_abandon(x, 0);
-	else if (r->term > s->term && RULE(HIGHER_TERM) && s->may_run)
-		svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
-	else if (r->term < s->term && s->may_run)
-		svc_repeat_fence(x);
-}
-
-static void ev_advert(struct svc_step *x, const struct service_event *ev)
-{
-	struct service_fsm *s = x->s;
-	struct vrrp_actions acts = {0};
-	struct vrrp_event v = {.type = VRRP_EV_ADVERT,
-			       .priority = ev->priority,
-			       .interval = ev->interval,
-			       .src_above_own = s->config.nodes[ev->peer].address >
-						s->config.nodes[s->config.self].address};
-
-	if (!s->loaded)
-		return;
-	vrrp_step(&s->vrrp, &v, x->now, &acts);
-	for (unsigned i = 0; i < acts.n; i++) {
-		if (acts.a[i] == VRRP_ACT_SEND_ADVERT)
-			svc_emit(x, SERVICE_ACT_SEND_ADVERT);
-		/* Who yields to a peer is decided by terms; to a plain router, by the RFC. */
-		else if (acts.a[i] == VRRP_ACT_WANT_BACKUP && s->may_run &&
-			 !s->config.nodes[ev->peer].peer_link)
-			svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
-	}
-	if (ev->priority == 0)
-		return;
-	if (s->state == SERVICE_STATE_WAITING)
-		svc_set_state(x, SERVICE_STATE_BACKUP, s->cause);
-	/* Somebody else was granted the service; the peer link may be blocked, so its advert counts. */
-	if (s->state == SERVICE_STATE_TAKING_OVER && !s->may_run && RULE(ADVERT_IS_LIFE) &&
-	    s->peers[ev->peer].fenced < s->term &&
-	    !(s->released_term != 0 && ev->peer == s->releaser))
-		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
-}
-
-static void ev_release(struct svc_step *x, const struct service_event *ev)
-{
-	struct service_fsm *s = x->s;
-
-	ev_heard(x, ev->peer, ev->echoed);
-	hear_term(s, ev->term);
-	s->peers[ev->peer].ending = ev->ending;
-	if (!s->loaded || ev->term < s->persist.term_seen || s->may_run) {
-		if (s->loaded) {
-			struct service_action *a = svc_emit(x, SERVICE_ACT_SEND_RELEASED);
-			a->peer = ev->peer;
-			a->term = ev->term;
-		}
-		return;
-	}
-	svc_see_term(x, ev->term);
-	struct service_action *a = svc_emit(x, SERVICE_ACT_SEND_RELEASED);
-	a->peer = ev->peer;
-	a->term = ev->term;
-	if (ev->successor != s->config.self && ev->successor < MODEL_NODES_MAX) {
-		svc_vrrp(x, VRRP_EV_HOLD);
-		return;
-	}
-	/* Whoever is latched, stopped or still booting has no use for it, now or later. */
-	if (s->state != SERVICE_STATE_BACKUP && s->state != SERVICE_STATE_TAKING_OVER)
-		return;
-	s->released_term = ev->term;
-	s->released_at = x->now;
-	s->releaser = ev->peer;
-}
-
-static void ev_conflict(struct svc_step *x, const struct service_event *ev)
-{
-	struct service_fsm *s = x->s;
-	mtime gap = 3 * s->config.advert_int;
-
-	if (ev->conflict == SERVICE_CONFLICT_UNKNOWN) {
-		if (!svc_within(x->now, s->conflict_unknown_at, gap))
-			s->conflict_unknown_first = x->now;
-		s->conflict_unknown_at = x->now;
-	} else {
-		if (!svc_within(x->now, s->conflict_node_at, gap))
-			s->conflict_node_first = x->now;
-		s->conflict_node_at = x->now;
-		s->conflict_node = ev->peer;
-	}
-	if (!s->loaded || s->may_run || ev->conflict == SERVICE_CONFLICT_UNKNOWN || !RULE(CONFLICT))
-		return;
-	/* The releaser has said that nothing of it runs; its address may linger for a moment. */
-	if (s->released_term != 0 && ev->peer == s->releaser)
-		return;
-	svc_vrrp(x, VRRP_EV_HOLD);
-	if (s->state == SERVICE_STATE_TAKING_OVER && !s->forced &&
-	    !(s->take_cause == SERVICE_CAUSE_RELEASE && ev->peer == s->releaser))
-		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
-}
-
 static void ev_link(struct svc_step *x, bool up)
 {
 	struct service_fsm *s = x->s;
@@ -263,6 +113,35 @@ static void ev_addresses(struct svc_step *x, const struct service_event *ev)
 		s->addresses_held = false;
 	if (s->state == SERVICE_STATE_RELEASING && s->phase == SERVICE_PHASE_REMOVE)
 		svc_set_phase(x, SERVICE_PHASE_TELL);
+}
+
+static void ev_sockets(struct svc_step *x, bool ok)
+{
+	struct service_fsm *s = x->s;
+
+	s->sockets_ok = ok;
+	/*
+	 * An advert before the first probe: S counts on the peers having heard one within an
+	 * advert_int before it, and what a new engine sent until now went nowhere.
+	 */
+	if (!ok || s->vrrp.state != VRRP_STATE_ACTIVE)
+		return;
+	svc_vrrp(x, VRRP_EV_ANNOUNCE);
+	svc_emit(x, SERVICE_ACT_HELLO_NOW);
+}
+
+static void ev_programs_gone(struct svc_step *x, bool gone)
+{
+	x->s->unkillable = !gone;
+	if (x->s->state == SERVICE_STATE_RELEASING && x->s->phase == SERVICE_PHASE_STOP)
+		svc_set_phase(x, SERVICE_PHASE_QUIESCE);
+}
+
+static void ev_program_died(struct svc_step *x)
+{
+	x->s->programs_ready = false;
+	if (x->s->state == SERVICE_STATE_ACTIVE || x->s->state == SERVICE_STATE_TAKING_OVER)
+		svc_restart_fence(x);
 }
 
 static void ev_quiesced(struct svc_step *x, uint64_t term, bool by_deadline)
@@ -377,67 +256,43 @@ void svc_apply(struct svc_step *x, const struct service_event *ev)
 		ev_resume(x, ev->baton, ev->running);
 		break;
 	case SERVICE_EV_HEARD:
-		ev_heard(x, ev->peer, ev->echoed);
+		svc_on_heard(x, ev->peer, ev->echoed);
 		break;
 	case SERVICE_EV_HELLO:
-		ev_hello(x, ev);
+		svc_on_hello(x, ev);
 		break;
 	case SERVICE_EV_FENCE:
-		ev_heard(x, ev->peer, ev->echoed);
-		hear_term(s, ev->term);
-		if (s->loaded)
-			svc_on_fence(x, ev->peer, ev->term);
+		svc_on_fence_message(x, ev);
 		break;
 	case SERVICE_EV_FENCED:
-		ev_heard(x, ev->peer, ev->echoed);
-		if (ev->term > s->peers[ev->peer].fenced)
-			s->peers[ev->peer].fenced = ev->term;
+		svc_on_fenced(x, ev);
 		break;
 	case SERVICE_EV_RELEASE:
-		ev_release(x, ev);
+		svc_on_release(x, ev);
 		break;
 	case SERVICE_EV_RELEASED:
-		ev_heard(x, ev->peer, ev->echoed);
-		if (s->state == SERVICE_STATE_RELEASING && s->phase == SERVICE_PHASE_TELL &&
-		    ev->term == s->term &&
-		    (s->successor >= MODEL_NODES_MAX || ev->peer == s->successor))
-			s->release_told = true;
+		svc_on_released(x, ev);
 		break;
 	case SERVICE_EV_ADVERT:
-		ev_advert(x, ev);
+		svc_on_advert(x, ev);
 		break;
 	case SERVICE_EV_SENT:
 		s->last_sent = mtime_max(s->last_sent, ev->sent_at);
 		break;
 	case SERVICE_EV_PROBE_ANSWER:
-		s->target_answer = mtime_max(s->target_answer, ev->sent_at);
-		if (!ev->is_node) {
-			/* A new engine must know that the isolation rule can speak. */
-			if (!s->target_answered)
-				svc_emit(x, SERVICE_ACT_BATON);
-			s->target_answered = true;
-			s->target_answer_other = mtime_max(s->target_answer_other, ev->sent_at);
-		}
+		svc_on_probe_answer(x, ev);
 		break;
 	case SERVICE_EV_TARGETS:
 		s->has_target = ev->ok;
 		break;
 	case SERVICE_EV_CONFLICT:
-		ev_conflict(x, ev);
+		svc_on_conflict(x, ev);
 		break;
 	case SERVICE_EV_LINK:
 		ev_link(x, ev->ok);
 		break;
 	case SERVICE_EV_SOCKETS:
-		s->sockets_ok = ev->ok;
-		/*
-		 * An advert before the first probe: S counts on the peers having heard one within
-		 * an advert_int before it, and what a new engine sent until now went nowhere.
-		 */
-		if (ev->ok && s->vrrp.state == VRRP_STATE_ACTIVE) {
-			svc_vrrp(x, VRRP_EV_ANNOUNCE);
-			svc_emit(x, SERVICE_ACT_HELLO_NOW);
-		}
+		ev_sockets(x, ev->ok);
 		break;
 	case SERVICE_EV_ADDRESSES:
 		ev_addresses(x, ev);
@@ -449,14 +304,10 @@ void svc_apply(struct svc_step *x, const struct service_event *ev)
 		s->programs_ready = true;
 		break;
 	case SERVICE_EV_PROGRAMS_GONE:
-		s->unkillable = !ev->ok;
-		if (s->state == SERVICE_STATE_RELEASING && s->phase == SERVICE_PHASE_STOP)
-			svc_set_phase(x, SERVICE_PHASE_QUIESCE);
+		ev_programs_gone(x, ev->ok);
 		break;
 	case SERVICE_EV_PROGRAM_DIED:
-		s->programs_ready = false;
-		if (s->state == SERVICE_STATE_ACTIVE || s->state == SERVICE_STATE_TAKING_OVER)
-			svc_restart_fence(x);
+		ev_program_died(x);
 		break;
 	case SERVICE_EV_PROGRAM_LIMIT:
 		s->exhausted = true;

@@ -9,6 +9,7 @@
  *
  *   service_fsm.c      the doors: init, step, state changes, progress
  *   service_event.c    events: facts only
+ *   service_peer.c     what other nodes say
  *   service_query.c    what can be derived: reachability, fitness, S, deadlines, report, baton
  *   service_take.c     verdict and taking over, boot
  *   service_release.c  release, step-down, the answers to FENCE
@@ -56,6 +57,17 @@ void svc_quiesce(struct svc_step *x, uint64_t term);
 
 /* ---- service_event.c ---- */
 void svc_apply(struct svc_step *x, const struct service_event *ev);
+
+/* ---- service_peer.c ---- */
+void svc_on_heard(struct svc_step *x, unsigned p, mtime echoed);
+void svc_on_hello(struct svc_step *x, const struct service_event *ev);
+void svc_on_fence_message(struct svc_step *x, const struct service_event *ev);
+void svc_on_fenced(struct svc_step *x, const struct service_event *ev);
+void svc_on_release(struct svc_step *x, const struct service_event *ev);
+void svc_on_released(struct svc_step *x, const struct service_event *ev);
+void svc_on_advert(struct svc_step *x, const struct service_event *ev);
+void svc_on_probe_answer(struct svc_step *x, const struct service_event *ev);
+void svc_on_conflict(struct svc_step *x, const struct service_event *ev);
 
 /* ---- service_query.c ---- */
 mtime svc_down_interval(const struct service_fsm *s);

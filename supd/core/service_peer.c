@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+#include "supd/core/service_internal.h"
+
+/*
+ * What comes from other nodes: messages of the peer link, adverts, answers to ARP.
+ *
+ * Each is first of all a fact about its sender (heard, echoed, its report).  A term is remembered
+ * even before the own state has been read.  An Active that is heard in whatever way restarts
+ * Active_Down; a higher term that acts ends ours; adverts and ARP, which anybody can forge, delay
+ * but never cause anything.
+ */
+
+static void hear_term(struct service_fsm *s, uint64_t term)
+{
+	if (term > s->term_heard)
+		s->term_heard = term;
+}
+
+void svc_on_heard(struct svc_step *x, unsigned p, mtime echoed)
+{
+	struct service_peer *peer = &x->s->peers[p];
+
+	peer->heard = x->now;
+	if (echoed > peer->echoed)
+		peer->echoed = echoed;
+}
+
+/* The wish of a person (stop or start) with the highest version counts, wherever it was said. */
+static void adopt_wish(struct svc_step *x, const struct service_report *r)
+{
+	struct service_fsm *s = x->s;
+
+	if (r->wish_version <= s->persist.wish_version)
+		return;
+	s->persist.wish_version = r->wish_version;
+	s->persist.stopped = r->stopped;
+	s->persist.paused = r->paused;
+	if (!r->stopped)
+		s->persist.barred = false;
+	svc_persist(x);
+}
+
+void svc_on_hello(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_fsm *s = x->s;
+	struct service_peer *peer = &s->peers[ev->peer];
+	const struct service_report *r = ev->report;
+
+	svc_on_heard(x, ev->peer, ev->echoed);
+	peer->report = *r;
+	peer->reported = x->now;
+	if (r->fit) /* whoever ends is not: it is back */
+		peer->ending = false;
+	hear_term(s, r->term > r->term_seen ? r->term : r->term_seen);
+	if (!s->loaded)
+		return;
+	adopt_wish(x, r);
+	svc_see_term(x, s->term_heard);
+	if (r->state != SERVICE_STATE_ACTIVE && r->state != SERVICE_STATE_TAKING_OVER)
+		return;
+	if (RULE(HELLO_IS_LIFE))
+		svc_vrrp(x, VRRP_EV_HOLD);
+	s->hold_until = 0; /* somebody did begin */
+	if (s->released_term != 0 && r->term > s->released_term)
+		s->released_term = 0;
+	if (r->term > s->term && RULE(HIGHER_TERM) && s->state == SERVICE_STATE_TAKING_OVER &&
+	    !s->may_run)
+		svc_abandon(x, 0);
+	else if (r->term > s->term && RULE(HIGHER_TERM) && s->may_run)
+		svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
+	else if (r->term < s->term && s->may_run)
+		svc_repeat_fence(x);
+}
+
+void svc_on_advert(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_fsm *s = x->s;
+	struct vrrp_actions acts = {0};
+	struct vrrp_event v = {.type = VRRP_EV_ADVERT,
+			       .priority = ev->priority,
+			       .interval = ev->interval,
+			       .src_above_own = s->config.nodes[ev->peer].address >
+						s->config.nodes[s->config.self].address};
+
+	if (!s->loaded)
+		return;
+	vrrp_step(&s->vrrp, &v, x->now, &acts);
+	for (unsigned i = 0; i < acts.n; i++) {
+		if (acts.a[i] == VRRP_ACT_SEND_ADVERT)
+			svc_emit(x, SERVICE_ACT_SEND_ADVERT);
+		/* Who yields to a peer is decided by terms; to a plain router, by the RFC. */
+		else if (acts.a[i] == VRRP_ACT_WANT_BACKUP && s->may_run &&
+			 !s->config.nodes[ev->peer].peer_link)
+			svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
+	}
+	if (ev->priority == 0)
+		return;
+	if (s->state == SERVICE_STATE_WAITING)
+		svc_set_state(x, SERVICE_STATE_BACKUP, s->cause);
+	/* Somebody else was granted the service; the peer link may be blocked, so its advert counts. */
+	if (s->state == SERVICE_STATE_TAKING_OVER && !s->may_run && RULE(ADVERT_IS_LIFE) &&
+	    s->peers[ev->peer].fenced < s->term &&
+	    !(s->released_term != 0 && ev->peer == s->releaser))
+		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
+}
+
+void svc_on_release(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_fsm *s = x->s;
+
+	svc_on_heard(x, ev->peer, ev->echoed);
+	hear_term(s, ev->term);
+	s->peers[ev->peer].ending = ev->ending;
+	if (!s->loaded || ev->term < s->persist.term_seen || s->may_run) {
+		if (s->loaded) {
+			struct service_action *a = svc_emit(x, SERVICE_ACT_SEND_RELEASED);
+			a->peer = ev->peer;
+			a->term = ev->term;
+		}
+		return;
+	}
+	svc_see_term(x, ev->term);
+	struct service_action *a = svc_emit(x, SERVICE_ACT_SEND_RELEASED);
+	a->peer = ev->peer;
+	a->term = ev->term;
+	if (ev->successor != s->config.self && ev->successor < MODEL_NODES_MAX) {
+		svc_vrrp(x, VRRP_EV_HOLD);
+		return;
+	}
+	/* Whoever is latched, stopped or still booting has no use for it, now or later. */
+	if (s->state != SERVICE_STATE_BACKUP && s->state != SERVICE_STATE_TAKING_OVER)
+		return;
+	s->released_term = ev->term;
+	s->released_at = x->now;
+	s->releaser = ev->peer;
+}
+
+void svc_on_conflict(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_fsm *s = x->s;
+	mtime gap = 3 * s->config.advert_int;
+
+	if (ev->conflict == SERVICE_CONFLICT_UNKNOWN) {
+		if (!svc_within(x->now, s->conflict_unknown_at, gap))
+			s->conflict_unknown_first = x->now;
+		s->conflict_unknown_at = x->now;
+	} else {
+		if (!svc_within(x->now, s->conflict_node_at, gap))
+			s->conflict_node_first = x->now;
+		s->conflict_node_at = x->now;
+		s->conflict_node = ev->peer;
+	}
+	if (!s->loaded || s->may_run || ev->conflict == SERVICE_CONFLICT_UNKNOWN || !RULE(CONFLICT))
+		return;
+	/* The releaser has said that nothing of it runs; its address may linger for a moment. */
+	if (s->released_term != 0 && ev->peer == s->releaser)
+		return;
+	svc_vrrp(x, VRRP_EV_HOLD);
+	if (s->state == SERVICE_STATE_TAKING_OVER && !s->forced &&
+	    !(s->take_cause == SERVICE_CAUSE_RELEASE && ev->peer == s->releaser))
+		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
+}
+
+void svc_on_fence_message(struct svc_step *x, const struct service_event *ev)
+{
+	svc_on_heard(x, ev->peer, ev->echoed);
+	hear_term(x->s, ev->term);
+	if (x->s->loaded)
+		svc_on_fence(x, ev->peer, ev->term);
+}
+
+void svc_on_fenced(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_peer *peer = &x->s->peers[ev->peer];
+
+	svc_on_heard(x, ev->peer, ev->echoed);
+	if (ev->term > peer->fenced)
+		peer->fenced = ev->term;
+}
+
+void svc_on_released(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_fsm *s = x->s;
+
+	svc_on_heard(x, ev->peer, ev->echoed);
+	if (s->state == SERVICE_STATE_RELEASING && s->phase == SERVICE_PHASE_TELL &&
+	    ev->term == s->term &&
+	    (s->successor >= MODEL_NODES_MAX || ev->peer == s->successor))
+		s->release_told = true;
+}
+
+void svc_on_probe_answer(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_fsm *s = x->s;
+
+	s->target_answer = mtime_max(s->target_answer, ev->sent_at);
+	if (ev->is_node)
+		return;
+	/* A new engine must know that the isolation rule can speak. */
+	if (!s->target_answered)
+		svc_emit(x, SERVICE_ACT_BATON);
+	s->target_answered = true;
+	s->target_answer_other = mtime_max(s->target_answer_other, ev->sent_at);
+}
