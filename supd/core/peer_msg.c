@@ -46,7 +46,7 @@ _Static_assert(PEER_HEADER_LEN + 6 + PEER_TEXT_MAX + PEER_HMAC_LEN <= PEER_DATAG
 #define FLAG_LATCHED	   0x10u
 #define FLAG_ADVERTS_HEARD 0x20u
 #define FLAG_PAUSED	   0x40u
-#define FLAGS_ALL	   0x3fu
+#define FLAGS_ALL	   0x7fu
 
 #define NO_SUCCESSOR 0xffu
 

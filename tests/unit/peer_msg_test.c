@@ -25,6 +25,7 @@ static struct service_report report_of(unsigned i)
 		.stopped = i & 8,
 		.latched = i & 16,
 		.adverts_heard = i % 3 == 0,
+		.paused = i % 5 == 1,
 		.wish_version = 7000 + i,
 		.term = 0x1122334455667700 + i,
 		.term_seen = 0x2233445566778800 + i,
@@ -142,6 +143,7 @@ static void hello_records_keep_every_field(void **state)
 		assert_int_equal(got.stopped, want.stopped);
 		assert_int_equal(got.latched, want.latched);
 		assert_int_equal(got.adverts_heard, want.adverts_heard);
+		assert_int_equal(got.paused, want.paused);
 		assert_int_equal(got.wish_version, want.wish_version);
 		assert_int_equal(got.term, want.term);
 		assert_int_equal(got.term_seen, want.term_seen);
@@ -224,7 +226,7 @@ static void values_out_of_range_are_refused(void **state)
 		{"more records than there are", PEER_TYPE_HELLO, 1, 43, 2},
 		{"fewer records than there are", PEER_TYPE_HELLO, 2, 43, 1},
 		{"state", PEER_TYPE_HELLO, 1, 44 + 14, SERVICE_STATES_END},
-		{"unknown flag", PEER_TYPE_HELLO, 1, 44 + 16, 0x40},
+		{"unknown flag", PEER_TYPE_HELLO, 1, 44 + 16, 0x80},
 		{"successor row", PEER_TYPE_RELEASE, 1, 40 + 16, MODEL_NODES_MAX},
 		{"ending", PEER_TYPE_RELEASE, 1, 40 + 17, 0xff},
 		{"text longer than its room", PEER_TYPE_COMMAND, 8, 40 + 4, PEER_TEXT_MAX >> 8},
