@@ -187,6 +187,16 @@ static json_t *counters(const struct engine_service *es)
 			 "adverts_received", (json_int_t)es->adverts_received, "rejects", rejects);
 }
 
+/* The term that the service runs under, wherever it does; where it does not, the highest known. */
+static uint64_t term_in_force(const struct service_fsm *s, mtime now)
+{
+	int active = service_active_node(s, now);
+
+	if (s->may_run || active == (int)s->config.self)
+		return s->term;
+	return active != MODEL_NONE ? s->peers[active].report.term : s->persist.term_seen;
+}
+
 static json_t *service_json(const struct engine *e, uint32_t row, mtime now)
 {
 	const struct engine_service *es = &e->services[row];
@@ -196,7 +206,8 @@ static json_t *service_json(const struct engine *e, uint32_t row, mtime now)
 	json_t *j = json_pack(
 		"{s:s, s:s, s:o, s:I, s:s, s:i, s:o, s:o, s:b, s:o, s:o, s:o}", "name",
 		model_service_name(e->m, row), "state", service_state_name(s->state), "active_node",
-		node_or_null(e, service_active_node(s, now)), "term", (json_int_t)s->term, "vrrp",
+		node_or_null(e, service_active_node(s, now)), "term",
+		(json_int_t)term_in_force(s, now), "vrrp",
 		vrrp_state_name(s->vrrp.state), "priority", s->config.nodes[s->config.self].priority,
 		"addresses", addresses(e, row), "since_ms", age_ms(s->since, now), "fit", fit ? 1 : 0,
 		"unfit_because", because, "last_change", last_change(es), "counters", counters(es));
