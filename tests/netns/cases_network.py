@@ -53,6 +53,29 @@ def cut_at_the_switch_with_the_default_interval(bin_dir):
                    advert_int="1s")
 
 
+@case
+def cut_right_after_the_boot_with_the_default_interval(bin_dir):
+    cut_right_after_the_boot(bin_dir, "1s")
+
+
+@case
+def cut_right_after_the_boot_with_a_short_interval(bin_dir):
+    cut_right_after_the_boot(bin_dir, "100ms")
+
+
+def cut_right_after_the_boot(bin_dir, advert_int):
+    """Nobody has waited for anything: the first tick of the program is the moment of the cut."""
+    with Lab(bin_dir, advert_int=advert_int) as lab:
+        lab.start_all()
+        first = wait_until(lab.instances, 20, "a first instance", 0.001)[0]
+        lab.cut(first.node)
+        other = lab.b if first.node == "a" else lab.a
+        lab.wait_active(other.name, 20)
+        assert not lab.nodes[first.node].program_pids(), "the host that was cut off still runs it"
+        lab.heal()
+        wait_until(lambda: lab.nodes[first.node].state() == "backup", 10, "a backup again")
+
+
 @case(sanitized=True)
 def isolated_standby_never_starts(bin_dir):
     with settled(bin_dir) as lab:
