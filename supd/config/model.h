@@ -29,6 +29,7 @@
 #define MODEL_GROUPS_MAX   32 /* supplementary groups of one user */
 #define MODEL_NAME_MAX	   63
 #define MODEL_NONE	   (-1)
+#define MODEL_FENCE_COMMAND_TIMEOUT MTIME_SEC(30) /* then it is killed, and has failed */
 
 struct model_str {
 	uint32_t off;
@@ -82,6 +83,8 @@ struct model_service {
 	mtime fence_timeout;	/* resolved */
 	mtime failback; /* MTIME_NEVER: never, or by a person only */
 	bool hold_on_silence;
+	struct model_strv fence_argv; /* empty: no fence_command */
+	mtime fence_command_timeout; /* no key: MODEL_FENCE_COMMAND_TIMEOUT, shorter in tests */
 	bool pid_namespace;
 	mtime kill_wait;
 };

@@ -61,6 +61,17 @@ static bool digest_alarm(const struct service_fsm *s, mtime now)
 	return reasons[SERVICE_UNFIT_DIGEST];
 }
 
+/* Nobody runs it, because a node could not be confirmed off; over as soon as somebody does. */
+static bool fence_failed(struct service_fsm *s, mtime now)
+{
+	bool idle = s->state == SERVICE_STATE_BACKUP || s->state == SERVICE_STATE_WAITING ||
+		    s->state == SERVICE_STATE_TAKING_OVER;
+
+	if (!idle || s->may_run || service_active_node(s, now) >= 0)
+		s->command_failed = false;
+	return s->command_failed;
+}
+
 static void set(struct svc_step *x, enum service_alarm alarm, bool on)
 {
 	mtime *said = &x->s->alarm_said[alarm];
@@ -101,6 +112,7 @@ void svc_update_alarms(struct svc_step *x)
 	set(x, SERVICE_ALARM_HELD, s->config.hold_on_silence && s->vrrp.expired &&
 					   s->state == SERVICE_STATE_BACKUP &&
 					   s->released_term == 0);
+	set(x, SERVICE_ALARM_FENCE_FAILED, fence_failed(s, x->now));
 	set(x, SERVICE_ALARM_WAIT_FOR_PEER, s->state == SERVICE_STATE_WAITING &&
 						    s->wait_until != MTIME_NEVER &&
 						    x->now >= s->wait_until);

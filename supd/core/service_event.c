@@ -224,7 +224,7 @@ static void ev_command(struct svc_step *x, const struct service_event *ev)
 			svc_release(x, &r);
 		break;
 	case SERVICE_CMD_TAKE:
-		s->forced = s->state == SERVICE_STATE_BACKUP || s->state == SERVICE_STATE_WAITING;
+		s->forced = service_may_be_forced(s);
 		/* A person vouches that we are not the ones cut off, until a target answers again. */
 		if (s->forced)
 			s->target_answered = s->isolated = false;
@@ -320,6 +320,9 @@ void svc_apply(struct svc_step *x, const struct service_event *ev)
 		break;
 	case SERVICE_EV_COMMAND:
 		ev_command(x, ev);
+		break;
+	case SERVICE_EV_FENCE_COMMAND:
+		svc_on_command(x, ev->peer, ev->term, ev->ok);
 		break;
 	}
 }

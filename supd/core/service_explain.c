@@ -158,11 +158,38 @@ static void explain_conflict(const struct service_fsm *s, mtime now, struct serv
 	}
 }
 
+/* What fence_command says about a takeover, where it says anything. */
+static bool explain_command(const struct service_fsm *s, mtime now, struct service_evidence *e)
+{
+	bool taking = s->state == SERVICE_STATE_TAKING_OVER;
+	bool runs = taking && s->command_runs && s->command_term == s->term;
+	unsigned node = s->command_peer;
+
+	if (runs)
+		say(e, false, now - s->command_since, "", "the start waits until it has succeeded");
+	else if (s->command_failed)
+		say(e, false, now - s->command_failed_at, "",
+		    "nothing starts here; tried again after Active_Down, or: failover --force");
+	else if (s->term != 0 && s->peers[node].commanded == s->term && (taking || s->may_run))
+		say(e, svc_fence_done(s, now), age_of(now, s->fence_sent), "",
+		    "that node is off; the programs may run under this term");
+	else
+		return false;
+	snprintf(e->detail, sizeof(e->detail), "fence_command %s for node %u",
+		 runs		     ? "is running"
+		 : s->command_failed ? "has failed"
+				     : "has succeeded",
+		 node + 1);
+	return true;
+}
+
 static void explain_fence(const struct service_fsm *s, mtime now, struct service_evidence *e)
 {
 	mtime age = age_of(now, s->fence_sent);
 
-	if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_FENCE)
+	if (explain_command(s, now, e))
+		age = e->age;
+	else if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_FENCE)
 		say(e, svc_fence_done(s, now), age, "FENCE is out, not every answer is in",
 		    "the start waits for FENCED, or until the peer is unheard for Active_Down");
 	else if (s->may_run)

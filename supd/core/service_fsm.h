@@ -63,7 +63,8 @@ const char *service_unfit_name(enum service_unfit u);
 	X(NO_TARGET, "no_target") X(CONFLICT, "conflict")                                          \
 	X(ACTIVE_FILTERED, "active_behind_filter") X(ADDRESS, "address")                           \
 	X(UNKILLABLE, "unkillable") X(STATE_FILE, "state_file") X(BUDGET, "budget")                \
-	X(WAIT_FOR_PEER, "wait_for_peer") X(HELD, "held")
+	X(WAIT_FOR_PEER, "wait_for_peer") X(HELD, "held")                                          \
+	X(FENCE_FAILED, "fence_failed")
 
 enum service_alarm {
 #define X(name, text) SERVICE_ALARM_##name,
@@ -107,6 +108,7 @@ struct service_config {
 	enum model_isolation isolation;
 	mtime failback;	      /* MTIME_NEVER: never */
 	bool hold_on_silence; /* silence alone is no reason to take over */
+	bool has_fence_command; /* a node that did not confirm must be fenced by it first */
 	unsigned n_vips;
 	uint64_t digest;
 };
@@ -146,6 +148,7 @@ struct service_peer {
 	mtime reported; /* when `report` came; 0: never */
 	mtime echoed;	/* send time of our newest message that it echoed; 0: never */
 	uint64_t fenced; /* highest term it answered FENCED to */
+	uint64_t commanded; /* highest term for which fence_command has confirmed that it is off */
 	bool dead_before; /* unheard for Active_Down at our last takeover or restart */
 	bool ending;	/* it has RELEASEd because its supd ends */
 };
@@ -213,6 +216,15 @@ struct service_fsm {
 	bool restart_fence;	  /* Active: a restart waits for FENCED */
 	mtime hold_until;	  /* staggered new beginning after a conflict */
 
+	/* fence_command: one at a time; it outlives the takeover that asked for it */
+	bool command_runs;
+	unsigned command_peer;
+	uint64_t command_term;
+	mtime command_since; /* of the one that runs */
+	mtime command_time;  /* that earlier ones of this takeover took */
+	bool command_failed; /* the newest takeover ended by it; of command_peer */
+	mtime command_failed_at;
+
 	/* conflict */
 	mtime conflict_node_at;	   /* newest answer by a node's MAC; 0: none */
 	mtime conflict_node_first; /* first of the present series */
@@ -263,6 +275,7 @@ enum service_event_type {
 	SERVICE_EV_PROGRAM_LIMIT,  /* a program reached restart_limit */
 	SERVICE_EV_QUIESCED,	   /* term, by_deadline */
 	SERVICE_EV_PERSISTED,	   /* seq, ok */
+	SERVICE_EV_FENCE_COMMAND,  /* peer, term, ok: how fence_command ended */
 	SERVICE_EV_COMMAND,	   /* command */
 };
 
@@ -319,6 +332,7 @@ enum service_action_type {
 	SERVICE_ACT_STATE,	   /* transition: from; state, cause, term are in the machine */
 	SERVICE_ACT_ALARM,	   /* alarm; ok: true raised, false cleared */
 	SERVICE_ACT_ENDED,	   /* after CMD_END: nothing is left here */
+	SERVICE_ACT_FENCE_COMMAND, /* peer, term: run fence_command; FENCE_COMMAND answers */
 };
 
 struct service_action {
@@ -334,6 +348,8 @@ struct service_action {
 
 /* How often a standing alarm is said again. */
 #define SERVICE_REMIND MTIME_SEC(3600)
+/* fence_command is killed after its time-out; an answer that is later than this never comes. */
+#define SERVICE_COMMAND_MAX (MODEL_FENCE_COMMAND_TIMEOUT + MTIME_SEC(5))
 
 #define SERVICE_ACTIONS_MAX 48
 struct service_actions {
@@ -354,6 +370,8 @@ void service_to_baton(const struct service_fsm *s, struct service_baton *ret);
 mtime service_kill_at(const struct service_fsm *s);
 /* Until when a start order of the present term is valid. */
 mtime service_order_valid_until(const struct service_fsm *s, mtime now);
+/* Whether SERVICE_CMD_TAKE is heard now: idle, or held up by a fence_command. */
+bool service_may_be_forced(const struct service_fsm *s);
 /* How often HELLOs and probes are wanted now. */
 mtime service_hello_interval(const struct service_fsm *s, mtime now);
 mtime service_probe_interval(const struct service_fsm *s, mtime now);

@@ -12,6 +12,7 @@
  *   service_peer.c     what other nodes say
  *   service_query.c    what can be derived: reachability, fitness, S, deadlines, report, baton
  *   service_take.c     verdict and taking over, boot
+ *   service_command.c  fence_command
  *   service_release.c  release, step-down, the answers to FENCE
  *   service_alarm.c    alarms, level-driven
  *   service_explain.c  the same verdict in words
@@ -96,8 +97,19 @@ void svc_progress_restart(struct svc_step *x);
 /* Every FENCED that must be awaited has come. */
 bool svc_fence_done(const struct service_fsm *s, mtime now);
 void svc_repeat_fence(struct svc_step *x);
+/* Its HELLO, sent after our FENCE, says that nothing runs there. */
+bool svc_said_idle(const struct service_fsm *s, unsigned p, mtime now);
 /* To FAILED or STOPPED where persist says so, else to WAITING (boot) or BACKUP. */
 void svc_enter_idle(struct svc_step *x, enum service_cause cause, bool boot);
+
+/* ---- service_command.c ---- */
+/* How long this takeover has waited for fence_command by now. */
+mtime svc_command_time(const struct service_fsm *s, mtime now);
+/* One runs, and nothing starts before it has ended. */
+bool svc_command_awaited(struct svc_step *x);
+/* Begin the next one that is needed; false: none is. */
+bool svc_command_next(struct svc_step *x);
+void svc_on_command(struct svc_step *x, unsigned peer, uint64_t term, bool ok);
 
 /* ---- service_release.c ---- */
 struct svc_release {

@@ -7,6 +7,7 @@
  * Taking over: the verdict (DESIGN, "service_fsm"), the fence, and the steps after it.
  *
  *   backup --verdict--> FENCE --all FENCED, or unheard--> ADDRESS --> START --ready--> active
+ *                         | (and confirmed off: service_command.c)
  *                         | verdict fails, a higher term, an answer for the address
  *                         +--> backup, Active_Down in full
  *
@@ -76,7 +77,7 @@ static void begin_fence(struct svc_step *x)
  * knows the term.  Good enough after Active_Down: a node that cannot write its state file must not
  * keep the service down for ever.
  */
-static bool said_idle(const struct service_fsm *s, unsigned p, mtime now)
+bool svc_said_idle(const struct service_fsm *s, unsigned p, mtime now)
 {
 	const struct service_peer *peer = &s->peers[p];
 
@@ -96,10 +97,10 @@ static bool must_wait_for(const struct service_fsm *s, unsigned p, mtime now)
 		return false;
 	/* Two who elect themselves without hearing each other cannot both get every answer. */
 	if (s->elected && !s->may_run)
-		return !said_idle(s, p, now);
+		return !svc_said_idle(s, p, now);
 	if (svc_peer_busy(s, p, now))
 		return true;
-	if (said_idle(s, p, now))
+	if (svc_said_idle(s, p, now))
 		return false;
 	if (s->may_run && (peer->dead_before ||
 			   (svc_report_fresh(s, p, now) && r->term_seen >= s->term)))
@@ -135,6 +136,7 @@ static void begin_takeover(struct svc_step *x, enum service_cause cause, bool el
 	s->persist.term_seen = s->term;
 	s->persist.reserved = service_next_term(s->term, s->config.self);
 	s->restart_fence = s->programs_ready = s->exhausted = false;
+	s->command_time = 0;
 	s->conflict_taken = svc_within(x->now, s->conflict_unknown_at, s->config.advert_int);
 	svc_persist(x);
 	svc_set_state(x, SERVICE_STATE_TAKING_OVER, cause);
@@ -277,11 +279,14 @@ static void grant(struct svc_step *x)
 {
 	struct service_fsm *s = x->s;
 
+	if (svc_command_awaited(x))
+		return;
+	/* Before each command, and after the last one: what it took may be half a minute. */
 	if (!verdict_holds(s, x->now)) {
 		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
 		return;
 	}
-	if (!s_is_fresh(s, x->now))
+	if (svc_command_next(x) || !s_is_fresh(s, x->now))
 		return;
 	svc_vrrp(x, VRRP_EV_GRANT_ACTIVE);
 	svc_set_phase(x, SERVICE_PHASE_ADDRESS);
@@ -350,7 +355,8 @@ void svc_progress_takeover(struct svc_step *x)
 	}
 	if (s->phase == SERVICE_PHASE_FENCE) {
 		/* What was true when this began is too old to start on, whoever vouched for it. */
-		if (x->now - s->fence_started > 2 * svc_down_interval(s))
+		if (x->now - s->fence_started - svc_command_time(s, x->now) >
+		    2 * svc_down_interval(s))
 			svc_abandon(x, 0);
 		else if (svc_fence_done(s, x->now))
 			grant(x);

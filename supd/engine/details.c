@@ -77,6 +77,7 @@ static uint64_t digest_config(const struct model *m)
 		add_num(&h, (uint64_t)s->failure_reset);
 		add_num(&h, (uint64_t)s->wait_for_peer);
 		add_num(&h, (uint64_t)s->kill_wait);
+		add_strv(&h, m, s->fence_argv);
 	}
 	for (uint32_t i = 0; i < m->n_programs; i++)
 		add_program(&h, m, i);

@@ -95,6 +95,11 @@ struct engine_service {
 	bool link_known, hello_due;
 	mtime fed_kill_at, baton_s; /* what the keeper knows */
 
+	/* hook_io.c */
+	uint64_t hook_order; /* the fence_command that runs; 0: none */
+	unsigned hook_node;
+	uint64_t hook_term;
+
 	/* engine_life.c, keeper_link.c: what the keeper told before READY, what it was fed */
 	bool has_baton, found_alive;
 	struct service_baton baton;
@@ -243,6 +248,8 @@ void keeper_order_start(struct engine *e, uint32_t program, uint64_t term, mtime
 void keeper_order_signal(struct engine *e, uint32_t program, uint32_t run, int signo);
 void keeper_order_kill(struct engine *e, uint32_t program, uint32_t run);
 void keeper_order_quiesce(struct engine *e, uint32_t service, uint64_t term);
+/* False: it could not be sent, and no HOOK_DONE will come. */
+bool keeper_order_hook(struct engine *e, const struct ipc_hook *hook);
 void keeper_send_baton(struct engine *e, uint32_t slot, const void *data, uint32_t len);
 void keeper_feed(struct engine *e);
 void keeper_send_done(struct engine *e);
@@ -286,6 +293,12 @@ void service_io_gateway(struct engine *e, const struct ipc_gateway *g);
 void service_io_quiesced(struct engine *e, const struct ipc_quiesced *q);
 /* Look at the group of a service: give members their next orders, tell the service what changed. */
 void service_io_reconcile(struct engine *e, uint32_t row);
+
+/* ---- hook_io.c ---------------------------------------------------------------------------------------------------- */
+
+/* Have fence_command run for a node; SERVICE_EV_FENCE_COMMAND follows in any case. */
+void hook_io_fence(struct engine *e, uint32_t row, unsigned node, uint64_t term);
+void hook_io_done(struct engine *e, const struct ipc_hook_done *d);
 
 /* ---- program_io.c ---------------------------------------------------------------------------------------------- */
 

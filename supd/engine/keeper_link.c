@@ -30,6 +30,7 @@ union keeper_msg {
 	struct ipc_exited exited;
 	struct ipc_gone gone;
 	struct ipc_quiesced quiesced;
+	struct ipc_hook_done hook_done;
 	struct ipc_channel channel;
 };
 
@@ -144,6 +145,14 @@ static bool on_quiesced(struct engine *e, const struct ipc_quiesced *q)
 	return true;
 }
 
+static bool on_hook_done(struct engine *e, const struct ipc_hook_done *d)
+{
+	if (!valid_service(e, d->service))
+		return false;
+	hook_io_done(e, d);
+	return true;
+}
+
 static bool on_report(struct engine *e, const union keeper_msg *m)
 {
 	/* Of one form up to here: the row stands where each type has it. */
@@ -203,6 +212,8 @@ static bool handle(struct engine *e, const union keeper_msg *m, size_t len, int 
 		return len == sizeof(m->gone) && on_report(e, m);
 	case IPC_QUIESCED:
 		return len == sizeof(m->quiesced) && on_quiesced(e, &m->quiesced);
+	case IPC_HOOK_DONE:
+		return len == sizeof(m->hook_done) && on_hook_done(e, &m->hook_done);
 	default: /* an integer off the wire */
 		return false;
 	}
@@ -321,6 +332,14 @@ void keeper_order_quiesce(struct engine *e, uint32_t service, uint64_t term)
 	};
 
 	send_to_keeper(e, &q, sizeof(q));
+}
+
+bool keeper_order_hook(struct engine *e, const struct ipc_hook *hook)
+{
+	struct ipc_hook h = *hook;
+
+	h.h = header(e, IPC_HOOK);
+	return send_to_keeper(e, &h, sizeof(h));
 }
 
 void keeper_send_baton(struct engine *e, uint32_t slot, const void *data, uint32_t len)

@@ -40,6 +40,7 @@ static void config_of(const struct model *m, uint32_t row, struct service_config
 	ret->isolation = ms->isolation;
 	ret->failback = ms->failback;
 	ret->hold_on_silence = ms->hold_on_silence;
+	ret->has_fence_command = ms->fence_argv.count > 0;
 	ret->n_vips = ms->n_vips;
 	ret->digest = ms->digest;
 }
@@ -272,6 +273,9 @@ static void carry_out(struct engine_service *svc, const struct service_action *a
 		break;
 	case SERVICE_ACT_ALARM:
 		log_alarm(svc, a);
+		break;
+	case SERVICE_ACT_FENCE_COMMAND:
+		hook_io_fence(e, row, a->peer, a->term);
 		break;
 	case SERVICE_ACT_ENDED:
 		svc->ended = true;

@@ -41,7 +41,10 @@
 	X(WAIT_FOR_PEER, "since boot neither another node nor any probe target has answered, so "  \
 			 "nothing is started; if the others are down: supctl failover --force")     \
 	X(HELD, "the active node is silent, and on_peer_silence = hold: make sure that it is dead, "  \
-		"then supctl failover --force")
+		"then supctl failover --force")                                                      \
+	X(FENCE_FAILED, "fence_command could not confirm that the silent node is off, so nothing "  \
+			"is started; it is tried again; if that node is off for certain: "         \
+			"supctl failover --force")
 
 #define UNFIT_TEXTS(X)                                                                             \
 	X(FAILED, "it failed here too often; supctl reset clears that")                            \

@@ -224,7 +224,7 @@ static void failover_to_here(struct control_request *r)
 			     "%s is active on no node that is heard here (%s here); to take it in "
 			     "spite of that: supctl failover --force",
 			     name_of(r), state);
-	else if (s->state != SERVICE_STATE_BACKUP && s->state != SERVICE_STATE_WAITING)
+	else if (!service_may_be_forced(s))
 		control_fail(r, CONTROL_REFUSED, "%s is %s on this node already", name_of(r), state);
 	if (r->reply != NULL)
 		return;

@@ -13,9 +13,9 @@
 /*
  * What the processes of supd say to each other.
  *
- *   engine -> keeper   FEED START SIGNAL KILL QUIESCE BATON DONE
+ *   engine -> keeper   FEED START SIGNAL KILL QUIESCE BATON DONE HOOK
  *   keeper -> engine   WELCOME RUN BATON READY FED SPAWNED SPAWN_FAILED EXITED GONE QUIESCED
- *                      CHANNEL SHUTDOWN
+ *                      CHANNEL SHUTDOWN HOOK_DONE
  *   keeper -> net      CHANNEL                     keeper -> scribe   CHANNEL STREAM
  *   engine -> net      OPEN_PEER OPEN_SERVICE ADDRESS ROUTES
  *   net -> engine      PEER_SOCKET SERVICE_SOCKETS ADDRESS_RESULT ADDRESS_LOST LINK GATEWAY
@@ -32,7 +32,8 @@
 	X(QUIESCED) X(CHANNEL) X(SHUTDOWN) X(STREAM)                                               \
 	X(OPEN_PEER) X(OPEN_SERVICE) X(ADDRESS) X(ROUTES)                                          \
 	X(PEER_SOCKET) X(SERVICE_SOCKETS) X(ADDRESS_RESULT) X(ADDRESS_LOST) X(LINK) X(GATEWAY)     \
-	X(STATE_LOAD) X(STATE_SAVE) X(STATE) X(STATE_SAVED)
+	X(STATE_LOAD) X(STATE_SAVE) X(STATE) X(STATE_SAVED)                                        \
+	X(HOOK) X(HOOK_DONE)
 
 enum ipc_type {
 	IPC_NONE,
@@ -118,6 +119,22 @@ struct ipc_baton {
 	uint32_t slot;
 	uint32_t len;
 	uint8_t data[IPC_BATON_MAX];
+};
+
+/*
+ * Run the service's fence_command for a node.  HOOK_DONE answers, within its time-out: the keeper
+ * kills it then.  Refused (not ok, code and signo 0) when `valid_until` has passed, also just
+ * before execve, or while an earlier one of the service is not gone.  A new engine does not
+ * inherit it: what runs is killed with the engine that ordered it.
+ */
+struct ipc_hook {
+	struct ipc_header h;
+	uint64_t order;
+	int32_t service;
+	int32_t node; /* the one that must be off */
+	uint64_t term;
+	mtime valid_until;
+	char cause[16]; /* SUPD_CAUSE */
 };
 
 /* The engine has released everything: the keeper ends supd. */
@@ -229,6 +246,17 @@ enum ipc_role { IPC_ROLE_NET, IPC_ROLE_SCRIBE };
 struct ipc_channel {
 	struct ipc_header h;
 	uint32_t role; /* enum ipc_role */
+};
+
+/* How a fence_command ended. */
+struct ipc_hook_done {
+	struct ipc_header h;
+	uint64_t order;
+	int32_t service;
+	int32_t code;  /* exit code; -1: killed by signo */
+	int32_t signo;
+	bool ok;	/* it ran, and exited with 0 */
+	bool timed_out; /* killed by the keeper: it is dead */
 };
 
 /* supd is to end: hand over, release, then DONE. */

@@ -224,6 +224,8 @@ static void act(struct world *w, struct host *h, const struct service_action *a)
 		STORY(w, h, "alarm %s: %s", a->ok ? "raised" : "cleared",
 		      service_alarm_name(a->alarm));
 		break;
+	case SERVICE_ACT_FENCE_COMMAND: /* no scenario configures one */
+		break;
 	case SERVICE_ACT_ENDED:
 		h->engine.ended = true;
 		break;
