@@ -155,8 +155,11 @@ static void ev_quiesced(struct svc_step *x, uint64_t term, bool by_deadline)
 	if (!s->may_run || s->quiesced < s->term)
 		return;
 	s->may_run = false;
-	if (by_deadline && s->state != SERVICE_STATE_RELEASING)
+	if (by_deadline && s->state != SERVICE_STATE_RELEASING) {
 		svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
+		/* They are dead, but nobody has said yet that they are not wanted any more. */
+		svc_emit(x, SERVICE_ACT_PROGRAMS_STOP);
+	}
 	svc_emit(x, SERVICE_ACT_BATON);
 }
 

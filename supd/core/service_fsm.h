@@ -210,6 +210,7 @@ struct service_fsm {
 	mtime fence_started, fence_sent; /* this round; 0: none */
 	uint64_t released_term;	  /* RELEASE that names us (or nobody) as successor; 0: none */
 	mtime released_at;
+	bool released_named;	  /* ... by name: nobody else was asked */
 	bool elected;		  /* taken at boot, every node heard: every FENCED is needed */
 	unsigned releaser;
 	bool forced;		  /* failover --force */

@@ -29,7 +29,7 @@ struct svc_step {
  */
 #define SERVICE_RULES(X)                                                                           \
 	X(FENCE) X(CONTACT) X(CONFLICT) X(BUDGET) X(HELLO_IS_LIFE) X(ADVERT_IS_LIFE) X(RENUMBER) X(HOLD) X(QUIESCE) X(HIGHER_TERM)       \
-	X(ISOLATION_HOLD)
+	X(ISOLATION_HOLD) X(LAST_LOOK) X(FRESH_PROOF)
 
 enum service_rule {
 #define X(name) SERVICE_RULE_##name,
@@ -81,6 +81,12 @@ void svc_update_contact(struct svc_step *x);
 bool svc_has_contact(const struct service_fsm *s, mtime now);
 /* The conflict rule: whether an answer for the virtual address forbids a takeover now. */
 bool svc_conflict_holds(const struct service_fsm *s, mtime now);
+/*
+ * Address up, FENCE answered, start order not yet given: for this long answers for the address are
+ * looked for once more, so that of two that take over at once one sees the other.
+ */
+#define SERVICE_LAST_LOOK (2 * BUDGET_ANSWER)
+bool svc_last_look(const struct service_fsm *s);
 bool svc_persist_settled(const struct service_fsm *s);
 /* How many nodes go before this one, fit or not: priority, then address. */
 unsigned svc_rank(const struct service_fsm *s);

@@ -132,6 +132,7 @@ void svc_on_release(struct svc_step *x, const struct service_event *ev)
 		return;
 	s->released_term = ev->term;
 	s->released_at = x->now;
+	s->released_named = ev->successor == s->config.self;
 	s->releaser = ev->peer;
 }
 
@@ -140,6 +141,10 @@ void svc_on_conflict(struct svc_step *x, const struct service_event *ev)
 	struct service_fsm *s = x->s;
 	mtime gap = 3 * s->config.advert_int;
 
+	/* The releaser has said that nothing of it runs; its address may linger for a moment. */
+	if (ev->conflict == SERVICE_CONFLICT_NODE && s->released_term != 0 &&
+	    ev->peer == s->releaser)
+		return;
 	if (ev->conflict == SERVICE_CONFLICT_UNKNOWN) {
 		if (!svc_within(x->now, s->conflict_unknown_at, gap))
 			s->conflict_unknown_first = x->now;
@@ -152,12 +157,8 @@ void svc_on_conflict(struct svc_step *x, const struct service_event *ev)
 	}
 	if (!s->loaded || s->may_run || ev->conflict == SERVICE_CONFLICT_UNKNOWN || !RULE(CONFLICT))
 		return;
-	/* The releaser has said that nothing of it runs; its address may linger for a moment. */
-	if (s->released_term != 0 && ev->peer == s->releaser)
-		return;
 	svc_vrrp(x, VRRP_EV_HOLD);
-	if (s->state == SERVICE_STATE_TAKING_OVER && !s->forced &&
-	    !(s->take_cause == SERVICE_CAUSE_RELEASE && ev->peer == s->releaser))
+	if (s->state == SERVICE_STATE_TAKING_OVER && !s->forced)
 		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
 }
 

@@ -117,13 +117,17 @@ void svc_update_contact(struct svc_step *x)
 	bool isolated = !contact && isolation_speaks(s);
 	bool regained = contact && !s->contact;
 
-	s->s = mtime_max(s->s, proof_of_contact(s, x->now));
+	mtime proof = proof_of_contact(s, x->now);
+	/* A gap between two proofs: what was said in it may have been missed. */
+	bool gap = proof - s->s > s->config.advert_int + s->config.advert_int / 2;
+
+	s->s = mtime_max(s->s, proof);
 	s->contact = contact;
 	/* Silence heard without contact proves nothing: Active_Down begins again with contact. */
 	if (s->vrrp.state == VRRP_STATE_BACKUP && RULE(ISOLATION_HOLD)) {
 		if (isolated && !s->isolated)
 			svc_vrrp(x, VRRP_EV_SUSPEND);
-		else if (regained || (s->isolated && !isolated))
+		else if (regained || gap || (s->isolated && !isolated))
 			svc_vrrp(x, VRRP_EV_HOLD);
 	}
 	s->isolated = isolated;
@@ -154,7 +158,7 @@ bool service_wants_conflict_probe(const struct service_fsm *s, mtime now)
 	if (s->config.n_vips == 0 || !s->link_up)
 		return false;
 	if (s->state == SERVICE_STATE_TAKING_OVER)
-		return s->phase == SERVICE_PHASE_FENCE;
+		return !s->may_run;
 	if (s->state != SERVICE_STATE_BACKUP && s->state != SERVICE_STATE_WAITING)
 		return false;
 	if (s->vrrp.down_at == MTIME_NEVER)
@@ -303,6 +307,8 @@ mtime service_probe_interval(const struct service_fsm *s, mtime now)
 {
 	bool often = hurried(s, now) || service_wants_conflict_probe(s, now);
 
+	if (svc_last_look(s))
+		return BUDGET_ANSWER / 2;
 	return often ? s->config.advert_int / 3 : s->config.advert_int;
 }
 
@@ -311,6 +317,8 @@ static mtime phase_deadline(const struct service_fsm *s)
 	if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_FENCE)
 		return mtime_min(s->fence_started + s->config.fence_timeout,
 				 s->fence_sent + s->config.advert_int / 3);
+	if (svc_last_look(s))
+		return s->phase_since + SERVICE_LAST_LOOK;
 	if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_ADDRESS)
 		return s->phase_since + MTIME_SEC(1);
 	if (s->state == SERVICE_STATE_RELEASING && s->phase == SERVICE_PHASE_REMOVE)

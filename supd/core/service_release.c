@@ -191,6 +191,9 @@ void svc_pay_fences(struct svc_step *x)
 	if (s->may_run || s->persist_failed)
 		return;
 	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		/* Outbid meanwhile: its answer would be a lie. */
+		if (s->fence_owed[p] < s->persist.term_seen)
+			s->fence_owed[p] = 0;
 		if (s->fence_owed[p] == 0 || s->persist_done < s->fence_owed_seq[p] ||
 		    (s->quiesced < s->fence_owed[p] && RULE(FENCE)))
 			continue;

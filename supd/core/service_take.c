@@ -29,7 +29,7 @@ static bool verdict_holds(const struct service_fsm *s, mtime now)
 		}
 	}
 	/* The releaser vouches for itself, a person for everything. */
-	if (s->forced || s->take_cause == SERVICE_CAUSE_RELEASE)
+	if (s->forced || (s->take_cause == SERVICE_CAUSE_RELEASE && s->released_named))
 		return true;
 	/* Who has not asked around yet could not notice that it is cut off. */
 	if (s->has_target && !s->target_answered && RULE(CONTACT) &&
@@ -295,16 +295,60 @@ static void grant(struct svc_step *x)
 		svc_set_phase(x, SERVICE_PHASE_START);
 }
 
+/* Nobody but us was asked to take it, or everybody has answered: no look around is needed. */
+static bool undisputed(const struct service_fsm *s)
+{
+	return s->forced || s->elected ||
+	       (s->take_cause == SERVICE_CAUSE_RELEASE && s->released_named);
+}
+
+bool svc_last_look(const struct service_fsm *s)
+{
+	return s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_START &&
+	       !s->may_run && !undisputed(s);
+}
+
+/* Contact proven by something sent after this takeover began: we were not cut off just before. */
+static bool proven_since_fence(const struct service_fsm *s)
+{
+	bool proven = s->config.isolation == MODEL_ISOLATION_OFF || !s->target_answered ||
+		      s->target_answer >= s->fence_started;
+
+	for (unsigned p = 0; p < s->config.n_nodes; p++)
+		proven = proven || (svc_linked(s, p) && s->peers[p].echoed >= s->fence_started);
+	return proven || !RULE(FRESH_PROOF);
+}
+
+/* The last look before the order; false: not yet. */
+static bool may_order(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+	mtime waited = x->now - s->phase_since;
+
+	/* Fit, and the keeper still takes orders of this term. */
+	if ((!service_fit(s, x->now, NULL) && !s->forced) || s->quiesced >= s->term) {
+		svc_abandon(x, 0);
+		return false;
+	}
+	if (!s_is_fresh(s, x->now))
+		return false;
+	if (undisputed(s))
+		return true;
+	if (!verdict_holds(s, x->now) ||
+	    waited > mtime_max(s->config.advert_int, 10 * SERVICE_LAST_LOOK)) {
+		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
+		return false;
+	}
+	if (s->config.n_vips > 0 && waited < SERVICE_LAST_LOOK && RULE(LAST_LOOK))
+		return false;
+	return proven_since_fence(s);
+}
+
 static void start_programs(struct svc_step *x)
 {
 	struct service_fsm *s = x->s;
 
-	/* The last look before the order: fit, and the keeper still takes orders of this term. */
-	if ((!service_fit(s, x->now, NULL) && !s->forced) || s->quiesced >= s->term) {
-		svc_abandon(x, 0);
-		return;
-	}
-	if (!s_is_fresh(s, x->now))
+	if (!may_order(x))
 		return;
 	s->may_run = true;
 	s->unkillable = false;
