@@ -424,6 +424,8 @@ static void the_keepers_own_kill_ends_the_term(void **state)
 					    .by_deadline = true});
 	assert_int_not_equal(k.s.state, SERVICE_STATE_ACTIVE);
 	assert_false(k.s.may_run);
+	/* Else the programs stay wanted, and wait for their next start on a standby. */
+	assert_true(kit_did(&k, SERVICE_ACT_PROGRAMS_STOP));
 }
 
 static void restart_is_allowed_at_once_beside_an_idle_peer_of_this_term(void **state)
