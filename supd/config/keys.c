@@ -89,7 +89,8 @@ static const struct key table[] = {
 	  .reload = KEY_RELOAD_SERVICE, .help = "VRRP priority: who comes first at boot" },
 	{ NODE("peer_link", value_bool, m.peer_link), .def = "yes", .reload = KEY_RELOAD_SUPD,
 	  .help = "no: a plain VRRP router, about whose processes nothing is promised" },
-	LATER(KEY_NODE, "peer_address", "further paths of the peer link"),
+	{ NODE("peer_address", value_paths, m.further), .reload = KEY_RELOAD_SUPD,
+	  .help = "further paths of the peer link: its addresses on other networks" },
 
 	{ SERVICE("interface", value_interface, m.interface), .required = true,
 	  .reload = KEY_RELOAD_SERVICE, .help = "interface of the virtual address" },

@@ -29,6 +29,22 @@ int model_find_node(const struct model *m, const char *name)
 	return MODEL_NONE;
 }
 
+static bool has_path(const struct model_node *n, struct in_addr a)
+{
+	for (unsigned i = 0; i < model_node_n_paths(n); i++)
+		if (model_node_path(n, i).s_addr == a.s_addr)
+			return true;
+	return false;
+}
+
+int model_find_node_address(const struct model *m, struct in_addr a)
+{
+	for (uint32_t i = 0; i < m->n_nodes; i++)
+		if (has_path(model_node(m, i), a))
+			return (int)i;
+	return MODEL_NONE;
+}
+
 void model_strv_fill(const struct model *m, struct model_strv v, char **argv)
 {
 	const char *s = (const char *)m + v.off;
@@ -111,7 +127,8 @@ static bool supd_ok(const struct block *b, const struct model_supd *s)
 
 static bool node_ok(const struct block *b, const struct model_node *n)
 {
-	return str_ok(b, n->name) && n->priority > 0 && bool_ok(&n->peer_link);
+	return str_ok(b, n->name) && n->priority > 0 && bool_ok(&n->peer_link) &&
+	       n->n_further < MODEL_PATHS_MAX;
 }
 
 static bool service_ok(const struct block *b, const struct model_service *s)

@@ -22,6 +22,7 @@
 #define MODEL_FORMAT 1u
 
 #define MODEL_NODES_MAX	   16
+#define MODEL_PATHS_MAX	   4 /* of the peer link to one node */
 #define MODEL_SERVICES_MAX 255
 #define MODEL_PROGRAMS_MAX 4096
 #define MODEL_VIPS_MAX	   16 /* of one service */
@@ -59,6 +60,8 @@ struct model_node {
 	struct in_addr address;
 	uint8_t priority;
 	bool peer_link;
+	uint8_t n_further;
+	struct in_addr further[MODEL_PATHS_MAX - 1]; /* peer_address */
 };
 
 enum model_isolation { MODEL_ISOLATION_AUTO, MODEL_ISOLATION_OFF, MODEL_ISOLATION_LIST };
@@ -159,10 +162,23 @@ static inline const char *model_node_name(const struct model *m, uint32_t i)
 	return model_str(m, model_node(m, i)->name);
 }
 
+/* The paths of the peer link to a node: its address is path 0, then those of peer_address. */
+static inline unsigned model_node_n_paths(const struct model_node *n)
+{
+	return 1u + n->n_further;
+}
+
+static inline struct in_addr model_node_path(const struct model_node *n, unsigned path)
+{
+	return path == 0 ? n->address : n->further[path - 1];
+}
+
 /* Row of the service or program of that name, or MODEL_NONE. */
 int model_find_service(const struct model *m, const char *name);
 int model_find_program(const struct model *m, const char *name);
 int model_find_node(const struct model *m, const char *name);
+/* Row of the node that has this address, on whichever path, or MODEL_NONE. */
+int model_find_node_address(const struct model *m, struct in_addr a);
 
 /* Fill argv[0 .. v.count] (NULL last) with pointers into the block. */
 void model_strv_fill(const struct model *m, struct model_strv v, char **argv);

@@ -134,18 +134,10 @@ static void print_active_on(struct report *r, uint32_t service, int self)
 
 /* ---- what a service's keys leave open -------------------------------------------------------- */
 
-static bool is_node(const struct model *m, struct in_addr a)
-{
-	for (uint32_t i = 0; i < m->n_nodes; i++)
-		if (model_node(m, i)->address.s_addr == a.s_addr)
-			return true;
-	return false;
-}
-
 static bool asks_only_nodes(const struct model *m, const struct model_service *s)
 {
 	for (unsigned i = 0; i < s->n_targets; i++)
-		if (!is_node(m, s->targets[i]))
+		if (model_find_node_address(m, s->targets[i]) == MODEL_NONE)
 			return false;
 	return s->isolation == MODEL_ISOLATION_LIST;
 }
@@ -220,6 +212,29 @@ static void print_service(struct report *r, uint32_t row)
 
 /* ---- the cluster ----------------------------------------------------------------------------- */
 
+/* Each node's last path stands in for those that it lacks. */
+static void print_paths(struct report *r)
+{
+	unsigned least = MODEL_PATHS_MAX, most = 1;
+
+	for (uint32_t i = 0; i < r->m->n_nodes; i++) {
+		const struct model_node *n = model_node(r->m, i);
+		unsigned paths = model_node_n_paths(n);
+
+		if (!n->peer_link)
+			continue;
+		least = paths < least ? paths : least;
+		most = paths > most ? paths : most;
+	}
+	if (most > 1 && least > 1)
+		fprintf(r->out, "peer link: %u paths between all nodes\n", least);
+	if (least < most)
+		warn(r,
+		     "some nodes have %u paths, others %u: a node with fewer is sent more than one "
+		     "copy by its last path; give each node a peer_address on each network",
+		     most, least);
+}
+
 static void warn_nodes(struct report *r)
 {
 	unsigned linked = 0;
@@ -247,6 +262,7 @@ int loader_print_budget(const struct model *m, FILE *out)
 		m->self == MODEL_NONE ? "not found by its address"
 				      : model_node_name(m, (uint32_t)m->self));
 	fprintf(out, "engine_timeout %lldms\n", ms(m->supd.engine_timeout));
+	print_paths(&r);
 	warn_nodes(&r);
 	for (uint32_t i = 0; i < m->n_services; i++)
 		print_service(&r, i);

@@ -22,27 +22,69 @@ static bool service_has(const struct draft_service *s, const char *key)
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
 
+static const char *path_key(unsigned path)
+{
+	return path == 0 ? "address" : "peer_address";
+}
+
+/* Whether the node has this address as one of its first `n_paths` paths: *ret_path is which. */
+static bool node_has_path(const struct draft_node *n, unsigned n_paths, struct in_addr a,
+			  unsigned *ret_path)
+{
+	for (unsigned i = 0; i < n_paths && i < model_node_n_paths(&n->m); i++)
+		if (node_has(n, path_key(i)) && model_node_path(&n->m, i).s_addr == a.s_addr) {
+			*ret_path = i;
+			return true;
+		}
+	return false;
+}
+
 static const struct draft_node *node_of_address(const struct draft *d, uint32_t n_nodes,
-						struct in_addr a)
+						struct in_addr a, unsigned *ret_path)
 {
 	for (uint32_t i = 0; i < n_nodes; i++)
-		if (node_has(&d->nodes[i], "address") && d->nodes[i].m.address.s_addr == a.s_addr)
+		if (node_has_path(&d->nodes[i], MODEL_PATHS_MAX, a, ret_path))
 			return &d->nodes[i];
 	return NULL;
+}
+
+/* Who sent a datagram, and by which path, is told by its source: no address may stand twice. */
+static void check_path(struct draft *d, uint32_t row, unsigned path)
+{
+	const struct draft_node *n = &d->nodes[row], *first;
+	const struct in_addr a = model_node_path(&n->m, path);
+	unsigned line = key_line(KEY_NODE, &n->h, path_key(path)), at;
+	char text[INET_ADDRSTRLEN];
+
+	first = node_of_address(d, row, a, &at);
+	if (first == NULL && node_has_path(n, path, a, &at))
+		first = n;
+	if (first == NULL)
+		return;
+	inet_ntop(AF_INET, &a, text, sizeof(text));
+	if (path == 0)
+		problems_add(d->problems, line,
+			     "address is that of [node:%s] in line %u, expected one for each node",
+			     first->h.name, key_line(KEY_NODE, &first->h, path_key(at)));
+	else
+		problems_add(d->problems, line,
+			     "peer_address %s is that of [node:%s] in line %u, expected one for "
+			     "each path of each node",
+			     text, first->h.name, key_line(KEY_NODE, &first->h, path_key(at)));
 }
 
 static void check_nodes(struct draft *d)
 {
 	for (uint32_t i = 0; i < d->n_nodes; i++) {
 		const struct draft_node *n = &d->nodes[i];
-		const struct draft_node *first = node_of_address(d, i, n->m.address);
 
-		if (node_has(n, "address") && first != NULL)
-			problems_add(
-				d->problems, key_line(KEY_NODE, &n->h, "address"),
-				"address is that of [node:%s] in line %u, expected one for each "
-				"node",
-				first->h.name, key_line(KEY_NODE, &first->h, "address"));
+		for (unsigned path = 0; path < model_node_n_paths(&n->m); path++)
+			if (node_has(n, path_key(path)))
+				check_path(d, i, path);
+		if (n->m.n_further > 0 && node_has(n, "peer_link") && !n->m.peer_link)
+			problems_add(d->problems, key_line(KEY_NODE, &n->h, "peer_address"),
+				     "peer_address is for the peer link, and peer_link = no, "
+				     "expected one of them");
 	}
 }
 
@@ -80,8 +122,8 @@ static bool has_vip(const struct draft_service *s, struct in_addr a)
 static void check_vip(struct draft *d, uint32_t row, struct in_addr vip)
 {
 	const struct draft_service *s = &d->services[row];
-	const struct draft_node *n = node_of_address(d, d->n_nodes, vip);
-	unsigned line = key_line(KEY_SERVICE, &s->h, "virtual_ipaddress");
+	unsigned line = key_line(KEY_SERVICE, &s->h, "virtual_ipaddress"), path;
+	const struct draft_node *n = node_of_address(d, d->n_nodes, vip, &path);
 	char text[INET_ADDRSTRLEN];
 
 	inet_ntop(AF_INET, &vip, text, sizeof(text));

@@ -103,6 +103,14 @@ static int read_addresses(struct value *v,
 	return 0;
 }
 
+int value_paths(struct value *v)
+{
+	struct draft_node *row = (void *)((char *)v->to - v->key->offset);
+
+	return read_addresses(v, read_address, row->m.further, MODEL_PATHS_MAX - 1,
+			      &row->m.n_further);
+}
+
 /* The member that `to` points at is in the service's model; so are its count and its kind. */
 static struct model_service *service_of(struct value *v)
 {

@@ -55,6 +55,13 @@ static void add_program(crypto_generichash_state *h, const struct model *m, uint
 	add_num(h, (uint64_t)p->stopwaitsecs);
 }
 
+static void add_paths(crypto_generichash_state *h, const struct model_node *n)
+{
+	add_num(h, n->n_further);
+	for (unsigned i = 0; i < n->n_further; i++)
+		add_num(h, n->further[i].s_addr);
+}
+
 /*
  * Of what the file says, not of what this host made of it: no paths with a --prefix, no user ids.
  * The safety digest of each service covers nodes, addresses and intervals.
@@ -67,6 +74,8 @@ static uint64_t digest_config(const struct model *m)
 
 	crypto_generichash_init(&h, NULL, 0, sizeof(out));
 	add_str(&h, m, m->supd.cluster);
+	for (uint32_t i = 0; i < m->n_nodes; i++)
+		add_paths(&h, model_node(m, i));
 	for (uint32_t i = 0; i < m->n_services; i++) {
 		const struct model_service *s = model_service(m, i);
 

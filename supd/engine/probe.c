@@ -64,14 +64,6 @@ bool probe_send_frame(struct engine_service *svc, const struct arp_frame *f)
 
 /* ---- targets -------------------------------------------------------------------------------- */
 
-static int node_by_address(const struct model *m, struct in_addr address)
-{
-	for (uint32_t i = 0; i < m->n_nodes; i++)
-		if (model_node(m, i)->address.s_addr == address.s_addr)
-			return (int)i;
-	return MODEL_NONE;
-}
-
 static struct probe_target *find_target(struct probe_target *t, unsigned n, in_addr_t address)
 {
 	for (unsigned i = 0; i < n; i++)
@@ -91,7 +83,7 @@ static void add_target(struct engine_service *svc, struct in_addr address, struc
 	    find_target(svc->targets, svc->n_targets, address.s_addr) != NULL)
 		return;
 	*t = known != NULL ? *known : (struct probe_target){.address = address};
-	t->node = node_by_address(svc->engine->m, address);
+	t->node = model_find_node_address(svc->engine->m, address);
 	svc->n_targets++;
 }
 
