@@ -164,6 +164,14 @@ enum peer_verdict peer_receive(struct peer_fsm *p, const struct peer_header *h, 
 	return v;
 }
 
+bool peer_is_copy(const struct peer_fsm *p, const struct peer_header *h)
+{
+	return h->from == p->peer && h->to == p->self && p->his_session != 0 &&
+	       h->session == p->his_session && h->seq != 0 && h->seq <= p->his_seq &&
+	       h->echo_session == p->session && h->echo_seq > p->echo_floor &&
+	       h->echo_seq <= SEQ_LIMIT;
+}
+
 bool peer_may_challenge(struct peer_fsm *p, mtime now)
 {
 	if (p->challenger_session == 0)

@@ -60,6 +60,11 @@ void peer_stamp(struct peer_fsm *p, mtime now, struct peer_header *h, bool *ret_
 /* Judge the header of an authentic message; ACCEPT updates heard, echoed and sequences. */
 enum peer_verdict peer_receive(struct peer_fsm *p, const struct peer_header *h, mtime now);
 /*
+ * Whether what peer_receive() has just called a replay may be another copy of a message that came
+ * by another path: of the session in force, and too old by its number alone.
+ */
+bool peer_is_copy(const struct peer_fsm *p, const struct peer_header *h);
+/*
  * Whether the CHALLENGE just returned may be answered with a HELLO now (rate limit; notes the
  * time).  True: the next peer_stamp(), and only that, echoes the challenged session.
  */
