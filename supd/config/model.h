@@ -168,8 +168,11 @@ static inline unsigned model_node_n_paths(const struct model_node *n)
 	return 1u + n->n_further;
 }
 
+/* The last one stands in for those that the node lacks. */
 static inline struct in_addr model_node_path(const struct model_node *n, unsigned path)
 {
+	if (path > n->n_further)
+		path = n->n_further;
 	return path == 0 ? n->address : n->further[path - 1];
 }
 

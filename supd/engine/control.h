@@ -19,6 +19,7 @@
  *   verbs.c          the verb table; is-active, start, stop, restart
  *   verbs_cluster.c  failover, reset: what other nodes take part in
  *   status.c         status as JSON, and the texts of alarms
+ *   status_paths.c   of it, the paths of the peer link
  *   explain_json.c   explain as JSON
  *
  * A request is run once.  It ends with control_done() or control_fail(), at once or later: then it
@@ -139,6 +140,9 @@ pid_t control_client_pid(const struct control_client *client);
 
 json_t *control_status_json(const struct engine *e, mtime now);
 json_t *control_explain_json(const struct engine *e, int service, mtime now); /* MODEL_NONE: all */
+/* status_paths.c: the paths to a node, with what was heard by each; path_lost for each that is dead. */
+json_t *control_paths_json(const struct engine *e, uint32_t node, mtime now);
+void control_add_path_alarms(json_t *list, const struct engine *e);
 /* What an alarm means, and what to do. */
 const char *control_alarm_text(enum service_alarm a);
 const char *control_unfit_text(enum service_unfit u);

@@ -85,7 +85,6 @@ static void init_fields(struct engine *e, const struct engine_args *args)
 	e->keeper_pidfd = args->keeper_pidfd;
 	/* Never one that an engine before used: the keeper may still hold one of its orders. */
 	e->next_order = ((uint64_t)args->generation << 32) + 1;
-	e->peer_fd = -1;
 	e->keeper.channel.fd = -1;
 	e->net.channel.fd = -1;
 	e->scribe.channel.fd = -1;

@@ -8,6 +8,7 @@
 
 #include "supd/config/model.h"
 #include "supd/core/peer_fsm.h"
+#include "supd/core/peer_paths.h"
 #include "supd/core/program_group.h"
 #include "supd/core/service_fsm.h"
 #include "supd/core/vrrp_packet.h"
@@ -134,14 +135,22 @@ struct engine_peer {
 	uint32_t row;
 	bool linked; /* peer_link = yes, and not this node */
 	struct peer_fsm fsm;
-	struct sockaddr_in address;
+	struct peer_paths paths;
 	struct peer_details details;
 	bool has_details;
 	mtime details_at;
 	uint64_t rejected[PEER_VERDICTS_END];
 	uint64_t bad_hmac, malformed, unknown_services;
 	struct ratelimit complaint; /* about rejected datagrams of it */
-	int send_error;	  /* of the newest datagram, positive; 0: it went out */
+	uint64_t copies; /* later ones, which came by another path */
+	int send_error[MODEL_PATHS_MAX]; /* of the newest datagram, positive; 0: it went out */
+};
+
+struct engine_peer_path { /* our end of a path of the peer link */
+	struct engine *engine;
+	unsigned index;
+	int fd; /* -1: net has not handed it over (yet) */
+	struct ev_io watcher;
 };
 
 struct engine {
@@ -173,8 +182,7 @@ struct engine {
 	uint64_t next_order;
 
 	/* peer_io.c */
-	int peer_fd; /* -1 */
-	struct ev_io peer_watcher;
+	struct engine_peer_path peer_paths[MODEL_PATHS_MAX];
 	struct ev_timer hello_timer;
 	mtime hello_at; /* newest HELLO sent */
 	mtime hello_due; /* what hello_timer is armed for */
@@ -333,7 +341,8 @@ void probe_announce(struct engine *e, uint32_t service);
 /* ---- peer_io.c ---------------------------------------------------------------------------------------------------------- */
 
 void peer_io_init(struct engine *e);
-void peer_io_open(struct engine *e, int fd); /* takes over fd */
+/* The socket of one of our paths; takes over fd; -1: closed. */
+void peer_io_open(struct engine *e, unsigned path, int fd);
 void peer_io_drain(struct engine *e);
 void peer_io_hello_now(struct engine *e);
 /* After each service step: the wanted HELLO rate may have changed. */

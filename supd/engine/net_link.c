@@ -38,12 +38,17 @@ static int take_fd(int *fd)
 
 static bool on_peer_socket(struct engine *e, const union net_msg *m, int *fds)
 {
-	if (m->peer_socket.error != 0 || fds[0] < 0) {
-		log_warn("peer link: no socket: %s, net tries again",
-			 strerror(m->peer_socket.error));
+	const struct ipc_peer_socket *s = &m->peer_socket;
+	const struct model_node *self = model_node(e->m, (uint32_t)e->m->self);
+
+	if (s->path >= model_node_n_paths(self) || (s->error == 0 && fds[0] < 0))
+		return false;
+	if (s->error != 0) {
+		log_warn("peer link: no socket for path %u: %s, net tries again", s->path,
+			 strerror(s->error));
 		return true;
 	}
-	peer_io_open(e, take_fd(&fds[0]));
+	peer_io_open(e, s->path, take_fd(&fds[0]));
 	return true;
 }
 

@@ -10,7 +10,7 @@
 /*
  * A datagram of the peer link, from the wire to events: a column of guards, each with its counter.
  *
- *   source is the address of the node that it claims to come from -> seal -> form -> freshness
+ *   source is an address of the node that it claims to come from -> seal -> form -> freshness
  *
  * Until the seal is verified nothing of it is believed, and nothing is answered.
  */
@@ -31,7 +31,7 @@ static void complain_stray(struct engine *e, const struct sockaddr_in *source)
 
 	e->strays++;
 	if (ratelimit_pass(&e->stray_complaint, mtime_now(), &missed))
-		log_warn("peer link: datagram from %s, not the address of the node that it claims "
+		log_warn("peer link: datagram from %s, no address of the node that it claims "
 			 "to be, dropped (%llu so far): are the [node:*] sections the same on all "
 			 "hosts?",
 			 address_text(source, text, sizeof(text)), (unsigned long long)e->strays);
@@ -71,18 +71,21 @@ static void complain_verdict(struct engine *e, struct engine_peer *p, enum peer_
 }
 
 /* The linked peer that the datagram claims to come from, where the source fits; else NULL. */
-static struct engine_peer *find_peer(struct engine *e, const struct sockaddr_in *source,
-				     const uint8_t *buf, size_t len)
+static struct engine_peer *find_peer(struct engine *e, unsigned own, struct in_addr source,
+				     const uint8_t *buf, size_t len, unsigned *ret_path)
 {
 	uint8_t row;
+	int path;
 
 	if (len < PEER_HEADER_LEN + PEER_HMAC_LEN || len > PEER_DATAGRAM_MAX)
 		return NULL;
 	row = buf[OFFSET_FROM];
 	if (row >= e->m->n_nodes || !e->peers[row].linked)
 		return NULL;
-	if (e->peers[row].address.sin_addr.s_addr != source->sin_addr.s_addr)
+	path = peer_path_of(&e->peers[row], own, source);
+	if (path < 0)
 		return NULL;
+	*ret_path = (unsigned)path;
 	return &e->peers[row];
 }
 
@@ -215,9 +218,32 @@ static void note_session(struct engine *e, struct engine_peer *p, uint64_t befor
 	peer_io_send_baton(e);
 }
 
-void peer_input(struct engine *e, const struct sockaddr_in *source, const uint8_t *buf, size_t len)
+/* Whether the peer is heard by this path, which it may be by a message that we know already. */
+static bool note_path(struct engine *e, struct engine_peer *p, unsigned path,
+		      const struct peer_header *h, mtime now)
 {
-	struct engine_peer *p = find_peer(e, source, buf, len);
+	return peer_paths_hear(&p->paths, path, h->session, h->seq, now, peer_socket_patience(e));
+}
+
+static void refuse(struct engine *e, struct engine_peer *p, unsigned path,
+		   const struct peer_header *h, enum peer_verdict v)
+{
+	mtime now = mtime_now();
+
+	if (v == PEER_VERDICT_REPLAY && peer_is_copy(&p->fsm, h) && note_path(e, p, path, h, now)) {
+		p->copies++;
+		return;
+	}
+	complain_verdict(e, p, v);
+	if (v == PEER_VERDICT_CHALLENGE && peer_may_challenge(&p->fsm, now))
+		peer_io_send_challenge(e, p);
+}
+
+void peer_input(struct engine *e, unsigned own, const struct sockaddr_in *source,
+		const uint8_t *buf, size_t len)
+{
+	unsigned path;
+	struct engine_peer *p = find_peer(e, own, source->sin_addr, buf, len, &path);
 	mtime now = mtime_now();
 	enum peer_verdict verdict;
 	struct peer_msg m;
@@ -238,11 +264,10 @@ void peer_input(struct engine *e, const struct sockaddr_in *source, const uint8_
 	session = p->fsm.his_session;
 	verdict = peer_receive(&p->fsm, &m.h, now);
 	if (verdict != PEER_VERDICT_ACCEPT) {
-		complain_verdict(e, p, verdict);
-		if (verdict == PEER_VERDICT_CHALLENGE && peer_may_challenge(&p->fsm, now))
-			peer_io_send_challenge(e, p);
+		refuse(e, p, path, &m.h, verdict);
 		return;
 	}
+	note_path(e, p, path, &m.h, now);
 	note_session(e, p, session);
 	dispatch(e, p, &m, now);
 }

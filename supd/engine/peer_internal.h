@@ -4,7 +4,7 @@
 
 #include "supd/engine/engine.h"
 
-/* What peer_io.c (sending) and peer_input.c (receiving) share. */
+/* What peer_io.c (saying), peer_socket.c (paths) and peer_input.c (hearing) share. */
 
 /* Everything after the header is filled in; stamps, seals and sends it: 0 or -errno. */
 int peer_io_send(struct engine *e, struct engine_peer *p, struct peer_msg *m);
@@ -18,7 +18,23 @@ void peer_io_send_challenge(struct engine *e, struct engine_peer *p);
 /* Hand the sessions of all peers to the keeper. */
 void peer_io_send_baton(struct engine *e);
 
-/* One datagram of `len` bytes from `source`. */
-void peer_input(struct engine *e, const struct sockaddr_in *source, const uint8_t *buf, size_t len);
+/* One datagram of `len` bytes from `source`, by the socket of our path `own`. */
+void peer_input(struct engine *e, unsigned own, const struct sockaddr_in *source,
+		const uint8_t *buf, size_t len);
+
+/* ---- peer_socket.c ---- */
+
+void peer_socket_init(struct engine *e);
+void peer_socket_init_peer(struct engine_peer *p);
+/* Whether there is a socket at all. */
+bool peer_socket_ready(const struct engine *e);
+/* A datagram by every path: 0 if it went out by one at least, else -errno of the first. */
+int peer_socket_send(struct engine_peer *p, const void *buf, size_t len);
+/* The path from `source` to our end `own`, or -1: that is no address of this peer. */
+int peer_path_of(const struct engine_peer *p, unsigned own, struct in_addr source);
+/* Longest Active_Down of all services: how long a path may be silent while another is not. */
+mtime peer_socket_patience(const struct engine *e);
+/* Raise and clear path_lost; with nothing left to read. */
+void peer_socket_judge(struct engine *e);
 
 #endif

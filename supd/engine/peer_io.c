@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "supd/engine/engine.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
 #include <time.h>
 
-#include "common/fd.h"
 #include "common/log.h"
 #include "common/wire.h"
 #include "supd/engine/peer_internal.h"
 #include "supd/engine/peer_seal.h"
 
 /*
- * The peer link: one UDP socket, a HELLO to every peer at the rate that the services want.
+ * The peer link, what is said on it and when: to every peer a HELLO at the rate that the services
+ * want.
  *
  * A HELLO is sent by the timer, at once after a change (peer_io_hello_now), to a peer that asks,
  * and to one that does not know our session (CHALLENGE).  An answer never asks, and challenges are
@@ -24,8 +23,6 @@
  * knows is used, the keeper gets a new baton.
  */
 
-#define BATCH	       256  /* datagrams in one callback */
-#define DRAIN_MAX      4096 /* more than the receive buffer holds */
 #define DETAILS_PERIOD 1.0
 #define IDLE_INTERVAL  MTIME_SEC(1) /* without a service */
 #define LATE	       MTIME_MS(10)
@@ -95,27 +92,13 @@ void peer_io_from_baton(struct engine *e, const void *data, uint32_t len)
 
 /* ---- sending ---------------------------------------------------------------------------------- */
 
-static void note_send(struct engine_peer *p, int error)
-{
-	const char *name = model_node_name(p->engine->m, p->row);
-
-	if (error == p->send_error)
-		return;
-	p->send_error = error;
-	if (error)
-		log_warn("peer %s: cannot send: %s, trying again at each HELLO", name,
-			 strerror(error));
-	else
-		log_notice("peer %s: sending works again", name);
-}
-
 int peer_io_send(struct engine *e, struct engine_peer *p, struct peer_msg *m)
 {
 	uint8_t buf[PEER_DATAGRAM_MAX];
 	bool new_ceiling;
 	size_t len;
 
-	if (e->peer_fd < 0)
+	if (!peer_socket_ready(e))
 		return -ENOTCONN;
 	peer_stamp(&p->fsm, mtime_now(), &m->h, &new_ceiling);
 	if (new_ceiling)
@@ -124,16 +107,7 @@ int peer_io_send(struct engine *e, struct engine_peer *p, struct peer_msg *m)
 	if (len == 0)
 		return -EMSGSIZE;
 	peer_seal(e->m, (uint32_t)e->m->self, p->row, buf, len, buf + len);
-	len += PEER_HMAC_LEN;
-	if (sendto(e->peer_fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL,
-		   (const struct sockaddr *)&p->address, sizeof(p->address)) < 0) {
-		int error = errno;
-
-		note_send(p, error);
-		return -error;
-	}
-	note_send(p, 0);
-	return 0;
+	return peer_socket_send(p, buf, len + PEER_HMAC_LEN);
 }
 
 /* Page `page` of what we say about our services. */
@@ -278,6 +252,7 @@ static void on_hello_timer(struct ev_loop *loop, struct ev_timer *w, int revents
 
 	if (mtime_now() - e->hello_due > LATE)
 		engine_drain(e);
+	peer_socket_judge(e);
 	peer_io_hello_now(e);
 }
 
@@ -349,59 +324,7 @@ int peer_io_send_result(struct engine *e, uint32_t peer, uint32_t id, const char
 	return send_text(e, peer, PEER_TYPE_RESULT, id, json);
 }
 
-/* ---- the socket ------------------------------------------------------------------------------- */
-
-/* At most `max` datagrams. */
-static void receive(struct engine *e, unsigned max)
-{
-	uint8_t buf[PEER_DATAGRAM_MAX + 1];
-	struct sockaddr_in source;
-
-	for (unsigned i = 0; i < max && e->peer_fd >= 0; i++) {
-		socklen_t source_len = sizeof(source);
-		ssize_t n = recvfrom(e->peer_fd, buf, sizeof(buf), MSG_DONTWAIT,
-				     (struct sockaddr *)&source, &source_len);
-
-		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-			return;
-		if (n < 0) /* an error of the past, reported and thereby cleared */
-			continue;
-		if (source_len == sizeof(source) && source.sin_family == AF_INET)
-			peer_input(e, &source, buf, (size_t)n);
-	}
-}
-
-void peer_io_drain(struct engine *e)
-{
-	receive(e, DRAIN_MAX);
-}
-
-static void on_peer(struct ev_loop *loop, struct ev_io *w, int revents)
-{
-	receive(w->data, BATCH);
-}
-
-static void close_socket(struct engine *e)
-{
-	if (e->peer_fd < 0)
-		return;
-	ev_io_stop(e->loop, &e->peer_watcher);
-	fd_close(&e->peer_fd);
-}
-
-void peer_io_open(struct engine *e, int fd)
-{
-	close_socket(e);
-	if (fd < 0)
-		return;
-	fd_set_nonblock(fd);
-	e->peer_fd = fd;
-	ev_io_init(&e->peer_watcher, on_peer, fd, EV_READ);
-	ev_set_priority(&e->peer_watcher, 1); /* after a stall: read before timers are believed */
-	e->peer_watcher.data = e;
-	ev_io_start(e->loop, &e->peer_watcher);
-	peer_io_hello_now(e);
-}
+/* ---- the beginning ---------------------------------------------------------------------------- */
 
 static uint64_t new_session(void)
 {
@@ -414,16 +337,13 @@ static uint64_t new_session(void)
 
 static void init_peer(struct engine *e, uint32_t i)
 {
-	const struct model_node *n = model_node(e->m, i);
 	struct engine_peer *p = &e->peers[i];
 
 	memset(p, 0, sizeof(*p));
 	p->engine = e;
 	p->row = i;
-	p->linked = n->peer_link && (int)i != e->m->self;
-	p->address.sin_family = AF_INET;
-	p->address.sin_addr = n->address;
-	p->address.sin_port = htons(e->m->supd.peer_port);
+	p->linked = model_node(e->m, i)->peer_link && (int)i != e->m->self;
+	peer_socket_init_peer(p);
 	peer_init(&p->fsm, (uint8_t)e->m->self, (uint8_t)i, e->session);
 }
 
@@ -431,7 +351,7 @@ void peer_io_init(struct engine *e)
 {
 	if (sodium_init() < 0)
 		die("libsodium does not start");
-	e->peer_fd = -1;
+	peer_socket_init(e);
 	e->session = new_session();
 	for (uint32_t i = 0; i < e->m->n_nodes; i++)
 		init_peer(e, i);

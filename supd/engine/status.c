@@ -383,7 +383,7 @@ static json_t *node_json(const struct engine *e, uint32_t node, mtime now)
 
 	if (self)
 		started = supd_started_wall(e, now);
-	return json_pack("{s:s, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
+	return json_pack("{s:s, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
 			 model_node_name(e->m, node), "self", self ? 1 : 0, "reachable",
 			 node_reachable(e, node, now) ? 1 : 0, "heard_ms",
 			 self ? json_null() : age_ms(p->fsm.heard, now), "hears_us_ms",
@@ -392,7 +392,8 @@ static json_t *node_json(const struct engine *e, uint32_t node, mtime now)
 			 number_or_null(d != NULL ? d->cpu_pct : 0, d != NULL),
 			 "memory_available_bytes",
 			 number_or_null(d != NULL ? (int64_t)d->memory_available : 0, d != NULL),
-			 "started_at", wall_time(started), "config_matches", config_matches(e, node));
+			 "started_at", wall_time(started), "config_matches", config_matches(e, node),
+			 "paths", control_paths_json(e, node, now));
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------------- */
@@ -436,6 +437,7 @@ json_t *control_status_json(const struct engine *e, mtime now)
 		add_alarms(alarms, e, i);
 		json_array_append_new(services, service_json(e, i, now));
 	}
+	control_add_path_alarms(alarms, e);
 	for (uint32_t i = 0; i < m->n_programs; i++)
 		json_array_append_new(programs, program_json(e, i, now));
 	for (uint32_t i = 0; i < m->n_nodes; i++)

@@ -278,7 +278,10 @@ struct ipc_stream {
 
 /* ---- engine <-> net ----------------------------------------------------------------------- */
 
-/* Open the peer link's socket: [node] address : peer_port, UDP.  PEER_SOCKET answers. */
+/*
+ * Open the peer link's sockets, UDP, peer_port: one for each path of this node (model_node_path()).
+ * PEER_SOCKET answers for each.
+ */
 struct ipc_open_peer {
 	struct ipc_header h;
 };
@@ -316,6 +319,7 @@ struct ipc_routes {
 struct ipc_peer_socket {
 	struct ipc_header h;
 	int32_t error;
+	uint32_t path; /* bound to this path's address */
 };
 
 /*

@@ -67,9 +67,12 @@ struct net {
 
 	/* sockets.c */
 	struct ev_timer retry_timer;
-	bool peer_wanted, peer_open;
-	int peer_error;
-	unsigned peer_tries;
+	bool peer_wanted;
+	struct net_peer_path {
+		bool open;
+		int error; /* last one told; 0: none */
+		unsigned tries;
+	} peer[MODEL_PATHS_MAX];
 	bool routes_wanted;
 
 	struct net_service *services; /* n_services of the model */
@@ -106,7 +109,7 @@ int gateway_dump(struct net *n);                         /* and tell what change
 /* ---- sockets.c */
 void sockets_init(struct net *n);
 void sockets_fini(struct net *n);
-void sockets_want_peer(struct net *n);
+void sockets_want_peer(struct net *n); /* on every path, each by itself */
 void sockets_want_service(struct net *n, uint32_t row);
 /* The interface is new: old sockets, if any, are dead. */
 void sockets_reopen_service(struct net *n, uint32_t row);

@@ -69,8 +69,8 @@ static void discard_received(int fd)
 
 /* ---- the sockets ---------------------------------------------------------------------------- */
 
-/* Bind to this node's address, which need not be there yet. */
-static int bind_own(const struct net *n, int fd, uint16_t port)
+/* Bind to the address of one of this node's paths, which need not be there yet. */
+static int bind_own(const struct net *n, int fd, unsigned path, uint16_t port)
 {
 	const int r = set_int(fd, IPPROTO_IP, IP_FREEBIND, 1);
 
@@ -78,17 +78,17 @@ static int bind_own(const struct net *n, int fd, uint16_t port)
 		return r;
 	if (n->m->self == MODEL_NONE)
 		return -EADDRNOTAVAIL;
-	return bind_address(fd, model_node(n->m, (uint32_t)n->m->self)->address, port);
+	return bind_address(fd, model_node_path(model_node(n->m, (uint32_t)n->m->self), path), port);
 }
 
-static int prepare_peer(const struct net *n, int fd)
+static int prepare_peer(const struct net *n, int fd, unsigned path)
 {
 	int r = set_int(fd, IPPROTO_IP, IP_TOS, TOS_CONTROL);
 
 	if (r == 0)
 		r = set_int(fd, SOL_SOCKET, SO_PRIORITY, PRIORITY_HIGH);
 	if (r == 0)
-		r = bind_own(n, fd, n->m->supd.peer_port);
+		r = bind_own(n, fd, path, n->m->supd.peer_port);
 	return r;
 }
 
@@ -123,7 +123,7 @@ static int prepare_vrrp(const struct net *n, const struct model_service *ms, int
 	if (r == 0)
 		r = set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
 	if (r == 0)
-		r = bind_own(n, fd, 0);
+		r = bind_own(n, fd, 0, 0);
 	discard_received(fd);
 	return r;
 }
@@ -199,41 +199,53 @@ static int open_service(const struct net *n, uint32_t row, int ret_fds[2])
 
 static void retry_after(struct net *n, double seconds)
 {
-	if (ev_is_active(&n->retry_timer))
+	if (ev_is_active(&n->retry_timer) &&
+	    ev_timer_remaining(n->loop, &n->retry_timer) <= seconds)
 		return;
+	ev_timer_stop(n->loop, &n->retry_timer);
 	ev_timer_set(&n->retry_timer, seconds, 0.);
 	ev_timer_start(n->loop, &n->retry_timer);
 }
 
-static void tell_peer(struct net *n, int error, int fd)
+static unsigned peer_paths(const struct net *n)
 {
-	struct ipc_peer_socket msg = {.error = error};
+	return n->m->self == MODEL_NONE
+		       ? 1
+		       : model_node_n_paths(model_node(n->m, (uint32_t)n->m->self));
+}
+
+static void tell_peer(struct net *n, unsigned path, int error, int fd)
+{
+	struct ipc_peer_socket msg = {.error = error, .path = path};
 
 	net_header(n, &msg.h, IPC_PEER_SOCKET);
 	net_send(n, &msg, sizeof(msg), &fd, fd >= 0 ? 1 : 0);
 }
 
-static void try_peer(struct net *n)
+static void peer_failed(struct net *n, unsigned path, int error)
+{
+	struct net_peer_path *p = &n->peer[path];
+
+	if (p->error != error) {
+		log_error("peer socket of path %u: %s, trying again", path, strerror(error));
+		tell_peer(n, path, error, -1);
+	}
+	p->error = error;
+	p->tries++;
+	retry_after(n, error == EADDRINUSE && p->tries < IN_USE_TRIES ? RETRY_IN_USE : RETRY);
+}
+
+static void try_peer(struct net *n, unsigned path)
 {
 	int fd = new_socket(AF_INET, SOCK_DGRAM, 0);
-	const int r = fd < 0 ? fd : prepare_peer(n, fd);
+	const int r = fd < 0 ? fd : prepare_peer(n, fd, path);
 
 	if (r < 0) {
-		fd_close(&fd);
-		if (n->peer_error != -r) {
-			log_error("peer socket: %s, trying again", strerror(-r));
-			tell_peer(n, -r, -1);
-		}
-		n->peer_error = -r;
-		n->peer_tries++;
-		retry_after(n, r == -EADDRINUSE && n->peer_tries < IN_USE_TRIES ? RETRY_IN_USE
-										: RETRY);
-		return;
+		peer_failed(n, path, -r);
+	} else {
+		n->peer[path] = (struct net_peer_path){.open = true};
+		tell_peer(n, path, 0, fd);
 	}
-	n->peer_open = true;
-	n->peer_error = 0;
-	n->peer_tries = 0;
-	tell_peer(n, 0, fd);
 	fd_close(&fd);
 }
 
@@ -280,8 +292,9 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *w, int revents)
 {
 	struct net *n = w->data;
 
-	if (n->peer_wanted && !n->peer_open)
-		try_peer(n);
+	for (unsigned path = 0; n->peer_wanted && path < peer_paths(n); path++)
+		if (!n->peer[path].open)
+			try_peer(n, path);
 	for (uint32_t row = 0; row < n->m->n_services; row++)
 		if (n->services[row].wanted && !n->services[row].sockets_open)
 			try_service(n, row);
@@ -290,10 +303,9 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *w, int revents)
 void sockets_want_peer(struct net *n)
 {
 	n->peer_wanted = true;
-	n->peer_open = false;
-	n->peer_error = 0;
-	n->peer_tries = 0;
-	try_peer(n);
+	memset(n->peer, 0, sizeof(n->peer));
+	for (unsigned path = 0; path < peer_paths(n); path++)
+		try_peer(n, path);
 }
 
 void sockets_want_service(struct net *n, uint32_t row)

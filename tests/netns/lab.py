@@ -7,6 +7,9 @@
                  /          \\
          a 10.77.0.11      b 10.77.0.12          virtual address 10.77.0.100, port 8000
 
+With second_network=True the nodes alone have another one, 10.78.0.0/24 on eth1, switch br1, where
+their cables are called a2 and b2.
+
 Everything is named after this process, so that any number of labs may run side by side, and a Lab
 touches nothing that it did not make.  Namespaces are entered with nsenter: `ip netns exec` would
 remount /sys and hide the cgroups.
@@ -29,6 +32,7 @@ import oracle
 HERE = os.path.dirname(os.path.abspath(__file__))
 NET = "10.77.0."
 ADDRESS = {"gw": NET + "1", "a": NET + "11", "b": NET + "12", "c": NET + "13", "cl": NET + "50"}
+SECOND = {name: address.replace(NET, "10.78.0.") for name, address in ADDRESS.items()}
 VIP = NET + "100"
 PORT = 8000
 PRIORITY = {"a": 150, "b": 100, "c": 50}
@@ -323,7 +327,7 @@ class Probe:
 class Lab:
     _number = 0
 
-    def __init__(self, bin_dir, nodes=("a", "b"), **settings):
+    def __init__(self, bin_dir, nodes=("a", "b"), second_network=False, **settings):
         require_root()
         Lab._number += 1
         self.id = f"lab{os.getpid()}x{Lab._number}"
@@ -340,7 +344,10 @@ class Lab:
         os.chmod(self.ticks, 0o1777)
         # A copy: the programs' user need not be able to reach the build directory.
         self.fakesvc = shutil.copy(os.path.join(bin_dir, "tests", "lib", "fakesvc"), self.dir)
+        self.second_network = second_network
         self.make_network()
+        if second_network:
+            self.make_second_network()
         self.nodes = {name: Node(self, name) for name in nodes}
         self.config = os.path.join(self.dir, "supd.ini")
         self.write_config(**settings)
@@ -396,6 +403,14 @@ class Lab:
                 chain cut { type filter hook forward priority 0; }
             }""")
 
+    def make_second_network(self):
+        self.batch("sw", ["link add name br1 type bridge forward_delay 0", "link set dev br1 up"])
+        for host in self.node_names:
+            self.batch("sw", [
+                f"link add name {host}2 type veth peer name eth1 netns {self.ns(host)}",
+                f"link set dev {host}2 master br1", f"link set dev {host}2 up"])
+            self.batch(host, [f"addr add {SECOND[host]}/24 dev eth1", "link set dev eth1 up"])
+
     def drop(self, *rules):
         """nft matches in the switch, as in 'iifname "a"'; they stay until heal()."""
         text = "".join(f"add rule bridge lab cut {rule} drop\n" for rule in rules)
@@ -433,8 +448,9 @@ class Lab:
         sections = [f"[supd]\ncluster = {self.id}\nkey_file = {self.key}\nuser = nobody\n"
                     f"socket_group = nogroup\nlog_target = stderr\nlog_level = debug\n{supd}"]
         for name in self.node_names:
+            path = f"peer_address = {SECOND[name]}\n" if self.second_network else ""
             sections.append(f"[node:{name}]\naddress = {ADDRESS[name]}\n"
-                            f"priority = {priorities[name]}\n")
+                            f"priority = {priorities[name]}\n{path}")
         sections.append(
             f"[service:sched]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = {VIP}\n"
             f"advert_int = {advert_int}\nwait_for_peer = {wait_for_peer}\n"

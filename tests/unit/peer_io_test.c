@@ -142,8 +142,8 @@ static void open_sockets(struct fixture *f)
 		f->side[i].model.m->supd.peer_port = f->port;
 		peer_io_init(f->side[i].e);
 	}
-	peer_io_open(f->side[A].e, a);
-	peer_io_open(f->side[B].e, b);
+	peer_io_open(f->side[A].e, 0, a);
+	peer_io_open(f->side[B].e, 0, b);
 }
 
 static void init_service(struct engine *e, uint32_t row)
@@ -215,7 +215,7 @@ static int tear_down(void **state)
 	for (int i = 0; i < 2; i++) {
 		struct engine *e = f->side[i].e;
 
-		peer_io_open(e, -1);
+		peer_io_open(e, 0, -1);
 		fd_close(&e->details.loadavg_fd);
 		fd_close(&e->details.meminfo_fd);
 		fd_close(&e->details.stat_fd);
@@ -346,7 +346,7 @@ static void without_a_socket_nothing_counts_as_sent(void **state)
 	struct fixture *f = *state;
 
 	connect_both(f);
-	peer_io_open(f->side[A].e, -1);
+	peer_io_open(f->side[A].e, 0, -1);
 	peer_io_hello_now(f->side[A].e);
 	assert_null(find_event(&f->side[A], SERVICE_EV_SENT));
 	assert_int_equal(peer_io_send_command(f->side[A].e, B, 1, "{}"), -ENOTCONN);
@@ -360,7 +360,7 @@ static void a_node_without_linked_peers_is_never_silent(void **state)
 	peer_io_init(f->side[A].e);
 	peer_io_hello_now(f->side[A].e);
 	assert_non_null(find_event(&f->side[A], SERVICE_EV_SENT));
-	f->side[B].e->peer_fd = -1;
+	f->side[B].e->peer_paths[0].fd = -1;
 }
 
 /* An active node asks, the other one answers, and that is all. */
@@ -456,9 +456,9 @@ static void details_come_once_a_second(void **state)
 static void start_anew(struct side *s, bool only_engine)
 {
 	struct engine *e = s->e;
-	int fd = fcntl(e->peer_fd, F_DUPFD_CLOEXEC, 3);
+	int fd = fcntl(e->peer_paths[0].fd, F_DUPFD_CLOEXEC, 3);
 
-	peer_io_open(e, -1);
+	peer_io_open(e, 0, -1);
 	fd_close(&e->details.loadavg_fd);
 	fd_close(&e->details.meminfo_fd);
 	fd_close(&e->details.stat_fd);
@@ -467,7 +467,7 @@ static void start_anew(struct side *s, bool only_engine)
 	peer_io_init(e);
 	if (only_engine)
 		peer_io_from_baton(e, s->baton, s->baton_len);
-	peer_io_open(e, fd);
+	peer_io_open(e, 0, fd);
 }
 
 /* ---- what must not be believed ---------------------------------------------------------------- */
@@ -512,7 +512,7 @@ static void only_the_nodes_own_address_counts(void **state)
 	settle(f);
 	assert_int_equal(f->side[B].n_events, 0);
 	assert_int_equal(f->side[B].e->strays, 1);
-	send_from(f->side[A].e->peer_fd, f, B, buf, len); /* the same, from the right place */
+	send_from(f->side[A].e->peer_paths[0].fd, f, B, buf, len); /* the same, from the right place */
 	settle(f);
 	assert_non_null(find_event(&f->side[B], SERVICE_EV_FENCE));
 	close(stranger);
@@ -528,7 +528,7 @@ static void every_changed_bit_breaks_the_seal(void **state)
 	len = forge(f, buf);
 	for (size_t bit = 0; bit < len * 8; bit++) {
 		buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
-		send_from(f->side[A].e->peer_fd, f, B, buf, len);
+		send_from(f->side[A].e->peer_paths[0].fd, f, B, buf, len);
 		peer_io_drain(f->side[B].e);
 		buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
 	}
@@ -571,7 +571,7 @@ static void a_replay_is_counted_and_causes_nothing(void **state)
 	connect_both(f);
 	len = forge(f, buf);
 	for (int i = 0; i < 3; i++)
-		send_from(f->side[A].e->peer_fd, f, B, buf, len);
+		send_from(f->side[A].e->peer_paths[0].fd, f, B, buf, len);
 	settle(f);
 	assert_int_equal(count_events(&f->side[B], SERVICE_EV_FENCE), 1);
 	assert_int_equal(f->side[B].e->peers[A].rejected[PEER_VERDICT_REPLAY], 2);
@@ -584,7 +584,7 @@ static void noise_is_counted_and_causes_nothing(void **state)
 
 	connect_both(f);
 	for (size_t len = 0; len <= sizeof(buf); len += 35)
-		send_from(f->side[A].e->peer_fd, f, B, buf, len);
+		send_from(f->side[A].e->peer_paths[0].fd, f, B, buf, len);
 	settle(f);
 	assert_int_equal(f->side[B].n_events, 0);
 }
@@ -600,7 +600,7 @@ static void nothing_of_a_session_before_is_believed(void **state)
 	start_anew(&f->side[A], false);
 	await_contact(f);
 	forget(f);
-	send_from(f->side[A].e->peer_fd, f, B, buf, len);
+	send_from(f->side[A].e->peer_paths[0].fd, f, B, buf, len);
 	settle(f);
 	assert_int_equal(f->side[B].n_events, 0);
 	assert_int_equal(f->side[B].e->peers[A].rejected[PEER_VERDICT_RETIRED], 1);
@@ -627,7 +627,7 @@ static void a_recording_is_answered_slowly_and_believed_never(void **state)
 	begun = mtime_now();
 	first = bs->seq;
 	for (int i = 0; i < 2000; i++) {
-		send_from(f->side[A].e->peer_fd, f, B, buf, len);
+		send_from(f->side[A].e->peer_paths[0].fd, f, B, buf, len);
 		peer_io_drain(b->e);
 	}
 	assert_int_equal(b->n_events, 0);
@@ -733,12 +733,12 @@ static void what_the_old_engine_has_heard_is_not_heard_again(void **state)
 
 	connect_both(f);
 	len = forge(f, buf);
-	send_from(f->side[A].e->peer_fd, f, B, buf, len);
+	send_from(f->side[A].e->peer_paths[0].fd, f, B, buf, len);
 	settle(f);
 	assert_int_equal(count_events(b, SERVICE_EV_FENCE), 1);
 	start_anew(b, true);
 	forget(f);
-	send_from(f->side[A].e->peer_fd, f, B, buf, len);
+	send_from(f->side[A].e->peer_paths[0].fd, f, B, buf, len);
 	peer_io_drain(b->e);
 	assert_int_equal(b->n_events, 0);
 	settle(f);
