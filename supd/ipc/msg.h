@@ -25,6 +25,9 @@
  * that of the engine it started last, and so do net and scribe (CHANNEL tells them the newest).
  * `order` numbers what the engine asks for; a result repeats it.
  * Services, programs and nodes are rows of the model.
+ *
+ * No message has a hole: what a compiler leaves in one is what was on the stack before, and the
+ * keeper's stack is nothing that the engine should see.  Hence `pad`, which initialisers clear.
  */
 #define IPC_TYPES(X)                                                                               \
 	X(FEED) X(START) X(SIGNAL) X(KILL) X(QUIESCE) X(BATON) X(DONE)                             \
@@ -42,6 +45,9 @@ enum ipc_type {
 #undef X
 	IPC_TYPES_END
 };
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wpadded"
 
 struct ipc_header {
 	uint32_t type; /* enum ipc_type */
@@ -64,9 +70,10 @@ struct ipc_header {
 struct ipc_feed {
 	struct ipc_header h;
 	uint64_t seq;
-	uint32_t n;
+	uint32_t n, pad;
 	struct {
 		int32_t service;
+		uint32_t pad;
 		mtime kill_at;
 	} kill[MODEL_SERVICES_MAX];
 };
@@ -80,6 +87,7 @@ struct ipc_start {
 	struct ipc_header h;
 	uint64_t order;
 	int32_t program;
+	uint32_t pad;
 	uint64_t term;
 	mtime valid_until;
 	mtime kill_at;
@@ -110,6 +118,7 @@ struct ipc_quiesce {
 	struct ipc_header h;
 	uint64_t order;
 	int32_t service;
+	uint32_t pad;
 	uint64_t term;
 };
 
@@ -153,9 +162,11 @@ struct ipc_done {
 struct ipc_welcome {
 	struct ipc_header h; /* generation: the engine's own */
 	pid_t keeper_pid;
+	uint32_t pad;
 	mtime started;	     /* of supd */
 	uint32_t engine_restarts;
 	bool has_cgroup, has_cgroup_kill;
+	uint8_t pad_cgroup[2];
 	char cgroup[256]; /* path of the tree below its mount, for status */
 };
 
@@ -166,6 +177,7 @@ struct ipc_run {
 	uint32_t run;
 	uint64_t term;
 	pid_t pid; /* the host's */
+	uint32_t pad;
 	mtime started;
 };
 
@@ -185,6 +197,7 @@ struct ipc_spawned {
 	int32_t program;
 	uint32_t run;
 	pid_t pid;
+	uint32_t pad;
 	mtime at;
 };
 
@@ -208,6 +221,7 @@ struct ipc_spawn_failed {
 	int32_t program;
 	uint32_t stage; /* enum ipc_stage */
 	int32_t error;	/* errno, positive */
+	uint32_t pad;
 };
 
 /* The main process is dead and reaped; the rest of its tree may live until GONE. */
@@ -218,6 +232,7 @@ struct ipc_exited {
 	int32_t code;	/* exit code, or -1: killed by signo */
 	int32_t signo;
 	bool killed_by_deadline;
+	uint8_t pad[7];
 };
 
 /* The run's cgroup is empty. */
@@ -232,9 +247,11 @@ struct ipc_quiesced {
 	struct ipc_header h;
 	uint64_t order;
 	int32_t service;
+	uint32_t pad;
 	uint64_t term;
 	mtime at;
 	bool by_deadline; /* unasked: the keeper's own doing at kill_at; order is 0 */
+	uint8_t pad_end[7];
 };
 
 enum ipc_role { IPC_ROLE_NET, IPC_ROLE_SCRIBE };
@@ -257,6 +274,7 @@ struct ipc_hook_done {
 	int32_t signo;
 	bool ok;	/* it ran, and exited with 0 */
 	bool timed_out; /* killed by the keeper: it is dead */
+	uint8_t pad[2];
 };
 
 /* supd is to end: hand over, release, then DONE. */
@@ -332,7 +350,7 @@ struct ipc_service_sockets {
 	int32_t service;
 	int32_t error;
 	uint32_t ifindex;
-	uint8_t mac[6];
+	uint8_t mac[6], pad[2];
 };
 
 struct ipc_address_result {
@@ -355,8 +373,9 @@ struct ipc_link {
 	struct ipc_header h;
 	int32_t service;
 	bool exists, up; /* up: IFF_UP and IFF_RUNNING */
+	uint8_t pad[2];
 	uint32_t ifindex;
-	uint8_t mac[6];
+	uint8_t mac[6], pad_end[2];
 };
 
 struct ipc_gateway {
@@ -377,7 +396,7 @@ struct ipc_state_load {
 struct ipc_state_save {
 	struct ipc_header h;
 	uint64_t seq;
-	uint32_t len;
+	uint32_t len, pad;
 	char text[IPC_STATE_MAX];
 };
 
@@ -393,6 +412,9 @@ struct ipc_state_saved {
 	struct ipc_header h;
 	uint64_t seq;
 	int32_t error; /* errno, positive */
+	uint32_t pad;
 };
+
+#pragma GCC diagnostic pop
 
 #endif
