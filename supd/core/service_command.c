@@ -14,8 +14,8 @@
  *
  * Nobody needs it
  *   - whose FENCED of this term is here, or whose later HELLO says that nothing runs;
- *   - after RELEASE: the releaser was the only one under its term, and nothing of its runs.  A third
- *     node could have come up since then only by fencing the releaser, who would be off;
+ *   - the releaser; and where its RELEASE names us, nobody: it was the only one under its term, and
+ *     a third node could have come up since then only by fencing the releaser, who would be off;
  *   - where a person said --force;
  *   - in a restart on the active node, which takes over from nobody.
  *
@@ -27,14 +27,17 @@
 
 static bool needs_command(const struct service_fsm *s, unsigned p, mtime now)
 {
-	return svc_linked(s, p) && s->peers[p].fenced < s->term &&
+	bool released = s->released_term != 0 && s->releaser == p;
+
+	return svc_linked(s, p) && !released && s->peers[p].fenced < s->term &&
 	       s->peers[p].commanded < s->term && !svc_said_idle(s, p, now);
 }
 
 /* The first node that is still to be confirmed, or MODEL_NONE. */
 static int next_node(const struct service_fsm *s, mtime now)
 {
-	if (!s->config.has_fence_command || s->forced || s->released_term != 0)
+	if (!s->config.has_fence_command || s->forced ||
+	    (s->released_term != 0 && s->released_named))
 		return MODEL_NONE;
 	for (unsigned p = 0; p < s->config.n_nodes; p++) {
 		if (needs_command(s, p, now))
@@ -104,6 +107,7 @@ void svc_on_command(struct svc_step *x, unsigned peer, uint64_t term, bool ok)
 		return;
 	if (ok) {
 		s->peers[peer].commanded = term;
+		s->command_failed = false;
 	} else if (needs_command(s, peer, x->now)) {
 		s->command_failed = true;
 		s->command_failed_at = x->now;

@@ -70,7 +70,7 @@ static void nothing_starts_before_the_command_has_succeeded(void **state)
 	ended(&k, 1, term, true);
 	assert_true(kit_did(&k, SERVICE_ACT_ADDRESSES_ADD));
 	kit_addresses(&k, true, true);
-	assert_int_equal(kit_act(&k, SERVICE_ACT_PROGRAMS_START)->term, term);
+	assert_int_equal(await(&k, SERVICE_ACT_PROGRAMS_START, ADV)->term, term);
 	assert_false(k.s.alarms[SERVICE_ALARM_FENCE_FAILED]);
 }
 
@@ -105,7 +105,6 @@ static void failure_abandons_with_an_alarm_and_is_tried_again_after_active_down(
 	assert_true(k.s.alarms[SERVICE_ALARM_FENCE_FAILED]); /* until it has succeeded */
 	ended(&k, 1, term + 256, true);
 	assert_true(kit_did(&k, SERVICE_ACT_ADDRESSES_ADD));
-	kit_addresses(&k, true, true);
 	assert_false(k.s.alarms[SERVICE_ALARM_FENCE_FAILED]);
 }
 
@@ -142,13 +141,36 @@ static void no_command_without_the_key(void **state)
 	assert_false(k.s.command_runs);
 }
 
+/* b, active under term 2, gives the service to `successor`. */
+static void released(struct kit *k, unsigned n_nodes, unsigned successor)
+{
+	kit_boot(k, n_nodes);
+	k->s.config.has_fence_command = true;
+	kit_gateway(k);
+	kit_hello(k, 1, kit_report(SERVICE_STATE_ACTIVE, 2));
+	kit_step(k, (struct service_event){.type = SERVICE_EV_RELEASE,
+					   .peer = 1,
+					   .term = 2,
+					   .successor = successor});
+	assert_int_equal(k->s.state, SERVICE_STATE_TAKING_OVER);
+}
+
+static void who_is_named_by_the_releaser_fences_nobody_else_the_third(void **state)
+{
+	struct kit k;
+
+	released(&k, 3, 0); /* c is silent, perhaps switched off: no reason to wait for its power */
+	await(&k, SERVICE_ACT_ADDRESSES_ADD, ADV);
+	assert_false(k.s.command_runs);
+	released(&k, 3, MODEL_NODES_MAX); /* c may have been asked, too */
+	assert_int_equal(await(&k, SERVICE_ACT_FENCE_COMMAND, ADV)->peer, 2);
+}
+
 static void no_command_after_release_fenced_or_an_election(void **state)
 {
 	struct kit k;
 
-	silent_active(&k);
-	kit_step(&k, (struct service_event){
-			     .type = SERVICE_EV_RELEASE, .peer = 1, .term = 2, .successor = 0});
+	released(&k, 2, 0);
 	assert_true(kit_did(&k, SERVICE_ACT_ADDRESSES_ADD));
 	assert_false(kit_did(&k, SERVICE_ACT_FENCE_COMMAND));
 
@@ -400,6 +422,7 @@ int main(void)
 		cmocka_unit_test(a_lost_answer_counts_as_failure),
 		cmocka_unit_test(no_command_without_the_key),
 		cmocka_unit_test(no_command_after_release_fenced_or_an_election),
+		cmocka_unit_test(who_is_named_by_the_releaser_fences_nobody_else_the_third),
 		cmocka_unit_test(a_late_fenced_ends_the_wait_and_the_command_counts_no_more),
 		cmocka_unit_test(a_person_with_force_vouches_for_everybody),
 		cmocka_unit_test(force_is_heard_while_it_hangs_and_after_it_failed),
