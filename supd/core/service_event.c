@@ -74,7 +74,6 @@ static void ev_resume(struct svc_step *x, const struct service_baton *b, bool ru
 	s->programs_ready = b->ready;
 	struct service_action *a = svc_emit(x, SERVICE_ACT_PROGRAMS_START);
 	a->cause = s->cause;
-	svc_emit(x, SERVICE_ACT_PROGRAMS_ALLOW);
 }
 
 static void ev_link(struct svc_step *x, bool up)
@@ -137,9 +136,9 @@ static void ev_programs_gone(struct svc_step *x, bool gone)
 		svc_set_phase(x, SERVICE_PHASE_QUIESCE);
 }
 
-static void ev_program_died(struct svc_step *x)
+/* FENCE goes out when the restart is due, not when the program died: that may be a minute ago. */
+static void ev_restart_due(struct svc_step *x)
 {
-	x->s->programs_ready = false;
 	if (x->s->state == SERVICE_STATE_ACTIVE || x->s->state == SERVICE_STATE_TAKING_OVER)
 		svc_restart_fence(x);
 }
@@ -310,7 +309,10 @@ void svc_apply(struct svc_step *x, const struct service_event *ev)
 		ev_programs_gone(x, ev->ok);
 		break;
 	case SERVICE_EV_PROGRAM_DIED:
-		ev_program_died(x);
+		s->programs_ready = false;
+		break;
+	case SERVICE_EV_RESTART_DUE:
+		ev_restart_due(x);
 		break;
 	case SERVICE_EV_PROGRAM_LIMIT:
 		s->exhausted = true;

@@ -272,7 +272,8 @@ enum service_event_type {
 	SERVICE_EV_ADDRESS_LOST,
 	SERVICE_EV_PROGRAMS_READY, /* all of them */
 	SERVICE_EV_PROGRAMS_GONE,  /* stopped as asked; ok: false when dead but not gone */
-	SERVICE_EV_PROGRAM_DIED,   /* a restart is due */
+	SERVICE_EV_PROGRAM_DIED,   /* not ready any more; its restart may be due much later */
+	SERVICE_EV_RESTART_DUE,	   /* a start of a program waits for PROGRAMS_ALLOW */
 	SERVICE_EV_PROGRAM_LIMIT,  /* a program reached restart_limit */
 	SERVICE_EV_QUIESCED,	   /* term, by_deadline */
 	SERVICE_EV_PERSISTED,	   /* seq, ok */

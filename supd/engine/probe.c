@@ -62,6 +62,13 @@ bool probe_send_frame(struct engine_service *svc, const struct arp_frame *f)
 	return false;
 }
 
+static bool mac_known(const struct engine_service *svc, int node)
+{
+	static const uint8_t unknown[6];
+
+	return memcmp(svc->node_mac[node], unknown, sizeof(unknown)) != 0;
+}
+
 /* ---- targets -------------------------------------------------------------------------------- */
 
 static struct probe_target *find_target(struct probe_target *t, unsigned n, in_addr_t address)
@@ -175,6 +182,9 @@ static void on_answer(struct engine_service *svc, const struct arp_frame *f)
 	}
 	if (t == NULL)
 		return;
+	/* HELLO tells it too; at a boot beside a blocked peer link there is none. */
+	if (t->node != MODEL_NONE && t->node != svc->engine->m->self && !mac_known(svc, t->node))
+		memcpy(svc->node_mac[t->node], f->sha, sizeof(svc->node_mac[0]));
 	sent_at = take_oldest(t);
 	if (sent_at == 0)
 		return; /* a second answer to one request */
@@ -190,12 +200,9 @@ static void on_answer(struct engine_service *svc, const struct arp_frame *f)
 
 static int node_by_mac(const struct engine_service *svc, const uint8_t mac[6])
 {
-	static const uint8_t unknown[6];
-
 	for (uint32_t i = 0; i < svc->engine->m->n_nodes; i++)
-		if ((int)i != svc->engine->m->self &&
-		    memcmp(svc->node_mac[i], unknown, sizeof(unknown)) != 0 &&
-		    memcmp(svc->node_mac[i], mac, sizeof(unknown)) == 0)
+		if ((int)i != svc->engine->m->self && mac_known(svc, (int)i) &&
+		    memcmp(svc->node_mac[i], mac, sizeof(svc->node_mac[i])) == 0)
 			return (int)i;
 	return MODEL_NONE;
 }
@@ -313,6 +320,12 @@ static bool is_due(mtime last, mtime interval, mtime now)
 static void send_round(struct engine_service *svc, mtime interval, mtime now)
 {
 	svc->probed_at = now;
+	/*
+	 * An answer will renew S, which promises that the peers have heard of us shortly before:
+	 * so a HELLO goes with each round, unless one has just gone.
+	 */
+	if (svc->fsm.may_run && now - svc->engine->hello_at > interval / 4)
+		peer_io_hello_now(svc->engine);
 	for (unsigned i = 0; i < svc->n_targets; i++)
 		probe_target(svc, &svc->targets[i], now, interval + interval / 2);
 }

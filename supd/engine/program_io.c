@@ -188,8 +188,10 @@ static void carry_out(struct engine_program *ep, const struct program_actions *a
 		log_transition(ep, a, led_to(&ep->fsm, acts, i), now);
 		break;
 	case PROGRAM_ACT_DIED:
-	case PROGRAM_ACT_WANTS_ALLOW:
 		tell_service(ep, SERVICE_EV_PROGRAM_DIED);
+		break;
+	case PROGRAM_ACT_WANTS_ALLOW:
+		tell_service(ep, SERVICE_EV_RESTART_DUE);
 		break;
 	case PROGRAM_ACT_LIMIT:
 		tell_service(ep, SERVICE_EV_PROGRAM_LIMIT);

@@ -52,8 +52,10 @@ static void program_act(struct world *w, struct host *h, unsigned program,
 		o->signo = a->signo;
 		break;
 	case PROGRAM_ACT_DIED:
-	case PROGRAM_ACT_WANTS_ALLOW:
 		tell_service(w, h, SERVICE_EV_PROGRAM_DIED, true);
+		break;
+	case PROGRAM_ACT_WANTS_ALLOW:
+		tell_service(w, h, SERVICE_EV_RESTART_DUE, true);
 		break;
 	case PROGRAM_ACT_LIMIT:
 		STORY(w, h, "program %u has reached its limit", program + 1);

@@ -43,11 +43,17 @@ struct world {
 	struct engine_service svc;
 	int wire;
 	struct service_event caught[32];
-	unsigned n_caught;
+	unsigned n_caught, hellos;
 	bool has_target; /* of the newest SERVICE_EV_TARGETS */
 };
 
 static struct world *w; /* of the test that runs, for the stub below */
+
+void peer_io_hello_now(struct engine *e)
+{
+	w->hellos++;
+	e->hello_at = mtime_now();
+}
 
 void engine_service_event(struct engine *e, uint32_t row, const struct service_event *ev)
 {
@@ -237,6 +243,20 @@ static void an_answer_tells_when_its_request_was_sent_and_whether_it_is_a_node(v
 	assert_true(w->caught[0].sent_at >= before && w->caught[0].sent_at <= after);
 	assert_false(w->caught[0].is_node);
 	assert_true(w->caught[1].is_node);
+}
+
+/* S counts on the peers having heard of us shortly before a probe that is answered. */
+static void a_hello_goes_with_each_round_while_something_may_run(void **state)
+{
+	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	assert_int_equal(w->hellos, 0);
+	w->svc.fsm.may_run = true;
+	w->svc.probed_at = 0;
+	probe_update(&w->e, 0);
+	assert_int_equal(w->hellos, 1);
+	w->svc.probed_at = 0;
+	probe_update(&w->e, 0); /* one has just gone */
+	assert_int_equal(w->hellos, 1);
 }
 
 struct stray {
@@ -486,6 +506,7 @@ int main(void)
 #define AUTO(name) cmocka_unit_test_setup_teardown(name, setup_auto, teardown)
 	const struct CMUnitTest tests[] = {
 		AUTO(the_gateway_and_the_other_nodes_are_asked_in_our_name),
+		AUTO(a_hello_goes_with_each_round_while_something_may_run),
 		AUTO(an_answer_tells_when_its_request_was_sent_and_whether_it_is_a_node),
 		AUTO(what_answers_nothing_proves_nothing),
 		AUTO(an_answer_belongs_to_the_oldest_open_request),

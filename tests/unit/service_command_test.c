@@ -249,7 +249,7 @@ static void a_restart_on_the_active_node_needs_none(void **state)
 	k.s.config.has_fence_command = true;
 	silence(&k, MTIME_SEC(10)); /* b is gone; the gateway keeps S young */
 	assert_int_equal(k.s.state, SERVICE_STATE_ACTIVE);
-	kit_step(&k, (struct service_event){.type = SERVICE_EV_PROGRAM_DIED});
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_RESTART_DUE});
 	for (int i = 0; i < 20 && !kit_did(&k, SERVICE_ACT_PROGRAMS_ALLOW); i++)
 		kit_tick(&k, MTIME_MS(10));
 	assert_true(kit_did(&k, SERVICE_ACT_PROGRAMS_ALLOW));

@@ -433,7 +433,7 @@ static void restart_is_allowed_at_once_beside_an_idle_peer_of_this_term(void **s
 	struct kit k;
 
 	kit_active(&k);
-	kit_step(&k, (struct service_event){.type = SERVICE_EV_PROGRAM_DIED});
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_RESTART_DUE});
 	assert_true(kit_did(&k, SERVICE_ACT_SEND_FENCE));
 	assert_true(kit_did(&k, SERVICE_ACT_PROGRAMS_ALLOW));
 }
@@ -446,7 +446,7 @@ static void restart_waits_for_a_peer_whose_state_is_not_known(void **state)
 	kit_active(&k);
 	r.term_seen = 0; /* it has not heard of this term */
 	kit_hello(&k, 1, r);
-	kit_step(&k, (struct service_event){.type = SERVICE_EV_PROGRAM_DIED});
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_RESTART_DUE});
 	assert_false(kit_did(&k, SERVICE_ACT_PROGRAMS_ALLOW));
 	kit_term(&k, SERVICE_EV_FENCED, 1, k.s.term);
 	assert_true(kit_did(&k, SERVICE_ACT_PROGRAMS_ALLOW));
@@ -733,7 +733,7 @@ static void pause_suspends_restarts_and_takeovers_but_no_step_down(void **state)
 	kit_active(&k);
 	kit_command(&k, SERVICE_CMD_PAUSE);
 	assert_int_equal(k.s.persist.wish_version, 1);
-	kit_step(&k, (struct service_event){.type = SERVICE_EV_PROGRAM_DIED});
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_RESTART_DUE});
 	assert_false(kit_did(&k, SERVICE_ACT_PROGRAMS_ALLOW));
 	kit_command(&k, SERVICE_CMD_RESUME);
 	assert_true(kit_did(&k, SERVICE_ACT_PROGRAMS_ALLOW));
