@@ -9,6 +9,8 @@
 
 /* The whole, or (name not NULL) what is called so. */
 void render_status(FILE *out, unsigned width, const json_t *reply, const char *name);
+/* The line that says what matters about a service; status begins with it. */
+void render_headline(FILE *out, const json_t *reply, const json_t *service);
 void render_explain(FILE *out, unsigned width, const json_t *reply);
 
 /*

@@ -3,18 +3,12 @@
 
 #include <string.h>
 
+#include "supctl/reply.h"
 #include "supctl/text.h"
 
 /* explain as text: the verdict, then each item of evidence with what follows from it. */
 
 #define TEXT_COLUMN 25
-
-static const char *str(const json_t *object, const char *key)
-{
-	const char *s = json_string_value(json_object_get(object, key));
-
-	return s != NULL ? s : "";
-}
 
 static const char *verdict_text(const char *verdict)
 {
@@ -37,12 +31,12 @@ static void print_evidence(FILE *out, unsigned width, const json_t *ev)
 
 	if (json_is_integer(age))
 		text_duration(json_integer_value(age), buf, sizeof(buf));
-	fprintf(out, "  %s  %-9s  %6s  ", mark, str(ev, "kind"), buf);
-	text_wrap(out, str(ev, "detail"), TEXT_COLUMN, width);
-	if (str(ev, "consequence")[0] == '\0')
+	fprintf(out, "  %s  %-9s  %6s  ", mark, reply_str(ev, "kind"), buf);
+	text_wrap(out, reply_str(ev, "detail"), TEXT_COLUMN, width);
+	if (reply_str(ev, "consequence")[0] == '\0')
 		return;
 	fprintf(out, "%*s-> ", TEXT_COLUMN, "");
-	text_wrap(out, str(ev, "consequence"), TEXT_COLUMN + 3, width);
+	text_wrap(out, reply_str(ev, "consequence"), TEXT_COLUMN + 3, width);
 }
 
 void render_explain(FILE *out, unsigned width, const json_t *reply)
@@ -53,8 +47,8 @@ void render_explain(FILE *out, unsigned width, const json_t *reply)
 	json_array_foreach(json_object_get(reply, "services"), i, service) {
 		if (i > 0)
 			fputc('\n', out);
-		fprintf(out, "%s on %s (%s): %s\n", str(service, "name"), str(reply, "node"),
-			str(service, "state"), verdict_text(str(service, "verdict")));
+		fprintf(out, "%s on %s (%s): %s\n", reply_str(service, "name"), reply_str(reply, "node"),
+			reply_str(service, "state"), verdict_text(reply_str(service, "verdict")));
 		json_array_foreach(json_object_get(service, "evidence"), j, ev)
 			print_evidence(out, width, ev);
 	}

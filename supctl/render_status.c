@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "supctl/render.h"
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "common/control_proto.h"
+#include "supctl/reply.h"
 #include "supctl/text.h"
 
 /*
@@ -19,191 +19,6 @@ struct view {
 	const char *name; /* what is asked for; NULL: everything */
 	bool begun;	  /* something has been printed */
 };
-
-static const char *str(const json_t *object, const char *key)
-{
-	const char *s = json_string_value(json_object_get(object, key));
-
-	return s != NULL ? s : "";
-}
-
-static bool is(const json_t *object, const char *key)
-{
-	return json_is_true(json_object_get(object, key));
-}
-
-static bool is_state(const json_t *object, const char *state)
-{
-	return strcmp(str(object, "state"), state) == 0;
-}
-
-/* Append to a line under construction. */
-static void add(char *line, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static void add(char *line, size_t size, const char *fmt, ...)
-{
-	size_t len = strlen(line);
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(line + len, size - len, fmt, ap);
-	va_end(ap);
-}
-
-/* ---- the first lines ----------------------------------------------------------------------------- */
-
-static const json_t *service_at(const json_t *node, const json_t *service)
-{
-	return json_object_get(json_object_get(node, "services"), str(service, "name"));
-}
-
-/* Why a node that is not active could not take over, as a few words; "" when it could. */
-static void why_no_standby(const json_t *node, const json_t *service, char *buf, size_t size)
-{
-	const json_t *there = service_at(node, service);
-	const char *name = str(node, "name");
-	const char *where = is(node, "self") ? "here" : "there";
-
-	buf[0] = '\0';
-	if (!is(node, "reachable"))
-		snprintf(buf, size, "%s unreachable", name);
-	else if (there == NULL)
-		snprintf(buf, size, "%s says nothing about it", name);
-	else if (is(there, "latched") || is_state(there, "failed"))
-		snprintf(buf, size, "%s failed: supctl reset %s", name, where);
-	else if (is(there, "stopped"))
-		snprintf(buf, size, "%s stopped: supctl start %s %s", name, str(service, "name"),
-			 where);
-	else if (is_state(there, "stopped"))
-		snprintf(buf, size, "%s barred by stop --here: supctl reset %s", name, where);
-	else if (!is(there, "fit"))
-		snprintf(buf, size, "%s not fit: supctl status %s", name, where);
-	else if (!is_state(there, "backup") && !is_state(there, "waiting"))
-		snprintf(buf, size, "%s %s", name, str(there, "state"));
-}
-
-static void add_standbys(const json_t *reply, const json_t *service, char *line, size_t size)
-{
-	char ready[256] = "", others[384] = "";
-	const json_t *node;
-	size_t i;
-
-	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
-		char why[128];
-
-		if (strcmp(str(node, "name"), str(service, "active_node")) == 0)
-			continue;
-		why_no_standby(node, service, why, sizeof(why));
-		if (why[0] == '\0')
-			add(ready, sizeof(ready), "%s%s", ready[0] != '\0' ? ", " : "",
-			    str(node, "name"));
-		else
-			add(others, sizeof(others), "%s%s", others[0] != '\0' ? ", " : "", why);
-	}
-	if (ready[0] != '\0')
-		add(line, size, "; standby %s ready", ready);
-	else
-		add(line, size, "; NO STANDBY");
-	if (ready[0] == '\0' && others[0] == '\0')
-		add(line, size, " (there is no other node)");
-	else if (others[0] != '\0')
-		add(line, size, " (%s)", others);
-}
-
-/* Name of the first node that is heard and says that the service is in this state there, or NULL. */
-static const char *node_in_state(const json_t *reply, const json_t *service, const char *state)
-{
-	const json_t *node;
-	size_t i;
-
-	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
-		const json_t *there = service_at(node, service);
-
-		if (is(node, "reachable") && there != NULL && is_state(there, state))
-			return str(node, "name");
-	}
-	return NULL;
-}
-
-/* Name of the first node that could take the service over, or NULL. */
-static const char *candidate(const json_t *reply, const json_t *service)
-{
-	const json_t *node;
-	size_t i;
-
-	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
-		char why[128];
-
-		why_no_standby(node, service, why, sizeof(why));
-		if (why[0] == '\0')
-			return str(node, "name");
-	}
-	return NULL;
-}
-
-static bool has_alarm(const json_t *reply, const json_t *service, const char *code)
-{
-	const json_t *alarm;
-	size_t i;
-
-	json_array_foreach(json_object_get(reply, "alarms"), i, alarm)
-		if (strcmp(str(alarm, "code"), code) == 0 &&
-		    strcmp(str(alarm, "service"), str(service, "name")) == 0)
-			return true;
-	return false;
-}
-
-static void add_inactive(const json_t *reply, const json_t *service, char *line, size_t size)
-{
-	const char *taking = node_in_state(reply, service, "taking_over");
-	const char *releasing = node_in_state(reply, service, "releasing");
-	const char *name = str(service, "name");
-
-	if (taking != NULL)
-		add(line, size, "taking over on %s", taking);
-	else if (releasing != NULL)
-		add(line, size, "%s is releasing it", releasing);
-	else if (is(service, "stopped"))
-		add(line, size, "stopped by a person: supctl start %s", name);
-	else if (has_alarm(reply, service, "wait_for_peer"))
-		add(line, size, "DOWN, person needed: supctl failover --force");
-	else if (has_alarm(reply, service, "person_needed"))
-		add(line, size, "DOWN, person needed: supctl reset");
-	else if (is_state(service, "waiting"))
-		add(line, size, "DOWN, waiting for the other nodes");
-	else if (candidate(reply, service) != NULL)
-		add(line, size, "DOWN, %s may take over: supctl explain %s there",
-		    candidate(reply, service), name);
-	else if (is(service, "latched"))
-		add(line, size, "DOWN, person needed: supctl reset");
-	else
-		add(line, size, "DOWN, active nowhere: supctl explain %s", name);
-}
-
-static void print_headline(struct view *v, const json_t *service)
-{
-	char line[1024] = "";
-	const json_t *reply = v->reply;
-	const char *active = str(service, "active_node");
-	const json_t *node;
-	size_t i;
-
-	v->begun = true;
-	add(line, sizeof(line), "%s: ", str(service, "name"));
-	if (active[0] == '\0') {
-		add_inactive(reply, service, line, sizeof(line));
-		fprintf(v->out, "%s\n", line);
-		return;
-	}
-	add(line, sizeof(line), "active on %s", active);
-	json_array_foreach(json_object_get(reply, "nodes"), i, node) {
-		const json_t *there = service_at(node, service);
-
-		if (strcmp(str(node, "name"), active) == 0 && there != NULL && !is(there, "ready"))
-			add(line, sizeof(line), " (not ready)");
-	}
-	add_standbys(reply, service, line, sizeof(line));
-	fprintf(v->out, "%s\n", line);
-}
 
 /* ---- the tables ------------------------------------------------------------------------------------ */
 
@@ -247,7 +62,7 @@ static void print_table(struct view *v, struct table *t)
 
 static bool wanted(const json_t *object, const char *key, const char *name)
 {
-	return name == NULL || strcmp(str(object, key), name) == 0;
+	return name == NULL || strcmp(reply_str(object, key), name) == 0;
 }
 
 /* Any of the array is asked for. */
@@ -269,8 +84,8 @@ static void cell_addresses(struct table *t, const json_t *service)
 	size_t i;
 
 	json_array_foreach(json_object_get(service, "addresses"), i, item)
-		add(line, sizeof(line), "%s%s%s", i > 0 ? ", " : "", str(item, "address"),
-		    is(item, "present") ? " (here)" : "");
+		text_add(line, sizeof(line), "%s%s%s", i > 0 ? ", " : "", reply_str(item, "address"),
+		    reply_is(item, "present") ? " (here)" : "");
 	table_cell(t, "%s", line);
 }
 
@@ -281,11 +96,11 @@ static void print_unfit(struct view *v, const json_t *service)
 	size_t i;
 
 	json_array_foreach(json_object_get(service, "unfit_because"), i, item)
-		add(line, sizeof(line), "%s%s", i > 0 ? "; " : "", str(item, "text"));
+		text_add(line, sizeof(line), "%s%s", i > 0 ? "; " : "", reply_str(item, "text"));
 	if (line[0] == '\0')
 		return;
-	fprintf(v->out, "%s is not fit here: ", str(service, "name"));
-	text_wrap(v->out, line, (unsigned)strlen(str(service, "name")) + 18, v->width);
+	fprintf(v->out, "%s is not fit here: ", reply_str(service, "name"));
+	text_wrap(v->out, line, (unsigned)strlen(reply_str(service, "name")) + 18, v->width);
 }
 
 static void print_services(struct view *v)
@@ -300,17 +115,17 @@ static void print_services(struct view *v)
 		return;
 	cells(&t, heads);
 	json_array_foreach(services, i, s) {
-		const char *cause = str(json_object_get(s, "last_change"), "cause");
+		const char *cause = reply_str(json_object_get(s, "last_change"), "cause");
 
 		if (!wanted(s, "name", v->name))
 			continue;
-		table_cell(&t, "%s", str(s, "name"));
-		table_cell(&t, "%s", str(s, "state"));
+		table_cell(&t, "%s", reply_str(s, "name"));
+		table_cell(&t, "%s", reply_str(s, "state"));
 		cell_duration(&t, s, "since_ms");
 		table_cell(&t, "%s", cause[0] != '\0' ? cause : "-");
 		cell_integer(&t, s, "term");
-		table_cell(&t, "%s", str(s, "vrrp"));
-		table_cell(&t, "%s", is(s, "fit") ? "yes" : "NO");
+		table_cell(&t, "%s", reply_str(s, "vrrp"));
+		table_cell(&t, "%s", reply_is(s, "fit") ? "yes" : "NO");
 		cell_addresses(&t, s);
 	}
 	print_table(v, &t);
@@ -342,15 +157,15 @@ static void program_notes(struct table *t, const json_t *program)
 	char line[256] = "", buf[32];
 
 	if (json_is_integer(next))
-		add(line, sizeof(line), "starts in %s; ",
+		text_add(line, sizeof(line), "starts in %s; ",
 		    text_duration(json_integer_value(next), buf, sizeof(buf)));
 	if (json_is_object(error))
-		add(line, sizeof(line), "%s failed%s%s; ", str(error, "stage"),
-		    str(error, "errno")[0] != '\0' ? ": " : "", str(error, "errno"));
+		text_add(line, sizeof(line), "%s failed%s%s; ", reply_str(error, "stage"),
+		    reply_str(error, "errno")[0] != '\0' ? ": " : "", reply_str(error, "errno"));
 	if (json_is_integer(code))
-		add(line, sizeof(line), "last exit code %lld; ", (long long)json_integer_value(code));
+		text_add(line, sizeof(line), "last exit code %lld; ", (long long)json_integer_value(code));
 	else if (json_is_object(exit))
-		add(line, sizeof(line), "last killed by SIG%s; ", str(exit, "signal"));
+		text_add(line, sizeof(line), "last killed by SIG%s; ", reply_str(exit, "signal"));
 	if (strlen(line) >= 2)
 		line[strlen(line) - 2] = '\0';
 	table_cell(t, "%s", line);
@@ -370,9 +185,9 @@ static void print_programs(struct view *v)
 	json_array_foreach(programs, i, p) {
 		if (!wanted(p, "name", v->name) && !wanted(p, "service", v->name))
 			continue;
-		table_cell(&t, "%s", str(p, "name"));
-		table_cell(&t, "%s", str(p, "service")[0] != '\0' ? str(p, "service") : "-");
-		table_cell(&t, "%s", str(p, "state"));
+		table_cell(&t, "%s", reply_str(p, "name"));
+		table_cell(&t, "%s", reply_str(p, "service")[0] != '\0' ? reply_str(p, "service") : "-");
+		table_cell(&t, "%s", reply_str(p, "state"));
 		cell_integer(&t, p, "pid");
 		cell_duration(&t, p, "uptime_ms");
 		cell_restarts(&t, p);
@@ -388,15 +203,15 @@ static void node_services(struct table *t, const json_t *node)
 	json_t *s;
 
 	json_object_foreach(json_object_get(node, "services"), name, s) {
-		bool says_it = is(s, "fit") || is_state(s, "failed") || is_state(s, "stopped");
+		bool says_it = reply_is(s, "fit") || reply_is_state(s, "failed") || reply_is_state(s, "stopped");
 
-		add(line, sizeof(line), "%s%s %s%s", line[0] != '\0' ? ", " : "", name,
-		    str(s, "state"), says_it ? "" : " (not fit)");
+		text_add(line, sizeof(line), "%s%s %s%s", line[0] != '\0' ? ", " : "", name,
+		    reply_str(s, "state"), says_it ? "" : " (not fit)");
 	}
-	if (!is(node, "reachable") && line[0] != '\0')
-		add(line, sizeof(line), " (last heard)");
+	if (!reply_is(node, "reachable") && line[0] != '\0')
+		text_add(line, sizeof(line), " (last heard)");
 	if (json_is_false(json_object_get(node, "config_matches")))
-		add(line, sizeof(line), "; CONFIGURATION DIFFERS");
+		text_add(line, sizeof(line), "; CONFIGURATION DIFFERS");
 	table_cell(t, "%s", line);
 }
 
@@ -414,9 +229,9 @@ static void print_nodes(struct view *v)
 		const json_t *memory = json_object_get(node, "memory_available_bytes");
 		char buf[32];
 
-		table_cell(&t, "%s", str(node, "name"));
+		table_cell(&t, "%s", reply_str(node, "name"));
 		table_cell(&t, "%s",
-			   is(node, "self") ? "this" : is(node, "reachable") ? "up" : "DOWN");
+			   reply_is(node, "self") ? "this" : reply_is(node, "reachable") ? "up" : "DOWN");
 		cell_duration(&t, node, "heard_ms");
 		cell_duration(&t, node, "hears_us_ms");
 		if (json_is_number(load))
@@ -445,9 +260,9 @@ static void print_alarms(struct view *v)
 	json_array_foreach(alarms, i, a) {
 		if (!wanted(a, "service", v->name))
 			continue;
-		table_cell(&t, "%s", str(a, "code"));
-		table_cell(&t, "%s", str(a, "service"));
-		table_cell(&t, "%s", str(a, "text"));
+		table_cell(&t, "%s", reply_str(a, "code"));
+		table_cell(&t, "%s", reply_str(a, "service"));
+		table_cell(&t, "%s", reply_str(a, "text"));
 	}
 	print_table(v, &t);
 }
@@ -459,11 +274,14 @@ void render_status(FILE *out, unsigned width, const json_t *reply, const char *n
 	const json_t *s;
 	size_t i;
 
-	json_array_foreach(services, i, s)
-		if (wanted(s, "name", name))
-			print_headline(&v, s);
+	json_array_foreach(services, i, s) {
+		if (!wanted(s, "name", name))
+			continue;
+		render_headline(out, reply, s);
+		v.begun = true;
+	}
 	if (json_array_size(services) == 0 && name == NULL) {
-		fprintf(out, "%s: no service is configured\n", str(reply, "node"));
+		fprintf(out, "%s: no service is configured\n", reply_str(reply, "node"));
 		v.begun = true;
 	}
 	print_services(&v);
@@ -494,8 +312,8 @@ int render_status_of(const json_t *reply, const char *name, const char **ret_sta
 		object = find_named(json_object_get(reply, "programs"), name);
 	if (object == NULL)
 		return -1;
-	*ret_state = str(object, "state");
-	return is_state(object, "active") || is_state(object, "running");
+	*ret_state = reply_str(object, "state");
+	return reply_is_state(object, "active") || reply_is_state(object, "running");
 }
 
 static void consider(const json_t *array, const char *name, const char **best, int *distance)
@@ -504,10 +322,10 @@ static void consider(const json_t *array, const char *name, const char **best, i
 	size_t i;
 
 	json_array_foreach(array, i, object) {
-		int d = control_name_distance(name, str(object, "name"));
+		int d = control_name_distance(name, reply_str(object, "name"));
 
 		if (d >= 0 && d < *distance) {
-			*best = str(object, "name");
+			*best = reply_str(object, "name");
 			*distance = d;
 		}
 	}

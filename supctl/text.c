@@ -43,6 +43,16 @@ const char *text_bytes(int64_t bytes, char *buf, size_t size)
 	return buf;
 }
 
+void text_add(char *line, size_t size, const char *fmt, ...)
+{
+	size_t len = strlen(line);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line + len, size - len, fmt, ap);
+	va_end(ap);
+}
+
 void text_wrap(FILE *out, const char *text, unsigned indent, unsigned width)
 {
 	size_t room = width > indent + 20 ? width - indent : 20;

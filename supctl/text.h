@@ -13,6 +13,9 @@ const char *text_duration(int64_t ms, char *buf, size_t size);
 /* "512", "1.5k", "3.2G": bytes. */
 const char *text_bytes(int64_t bytes, char *buf, size_t size);
 
+/* Append to a line under construction; what does not fit is cut. */
+void text_add(char *line, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
 /*
  * Print text and a newline from column `indent` (where the cursor is), broken at blanks so that no
  * line is longer than width, later lines indented as far.
