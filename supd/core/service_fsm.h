@@ -187,6 +187,7 @@ struct service_fsm {
 	uint64_t quiesced;  /* highest term the keeper confirmed quiesced */
 	uint64_t quiesce_asked;
 	uint64_t term_heard; /* highest one heard of before our own state was read */
+	uint64_t term_acted; /* highest one that another node acted under, as far as we know */
 	bool may_run;	    /* something of ours may be alive (from the first start order on) */
 	bool programs_ready;
 	bool addresses_held;

@@ -16,6 +16,12 @@ static void hear_term(struct service_fsm *s, uint64_t term)
 		s->term_heard = term;
 }
 
+static void hear_act(struct service_fsm *s, uint64_t term)
+{
+	if (term > s->term_acted)
+		s->term_acted = term;
+}
+
 void svc_on_heard(struct svc_step *x, unsigned p, mtime echoed)
 {
 	struct service_peer *peer = &x->s->peers[p];
@@ -52,6 +58,7 @@ void svc_on_hello(struct svc_step *x, const struct service_event *ev)
 	if (r->fit) /* whoever ends is not: it is back */
 		peer->ending = false;
 	hear_term(s, r->term > r->term_seen ? r->term : r->term_seen);
+	hear_act(s, r->term);
 	if (!s->loaded)
 		return;
 	adopt_wish(x, r);
@@ -104,14 +111,24 @@ void svc_on_advert(struct svc_step *x, const struct service_event *ev)
 		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
 }
 
+/*
+ * Old is what somebody has acted after.  A higher term that is merely known proves nothing: each
+ * start of a node uses up its reservation, and tells.
+ */
+static bool is_old_release(const struct service_fsm *s, uint64_t term)
+{
+	return term < s->term_acted || term < s->term;
+}
+
 void svc_on_release(struct svc_step *x, const struct service_event *ev)
 {
 	struct service_fsm *s = x->s;
 
 	svc_on_heard(x, ev->peer, ev->echoed);
 	hear_term(s, ev->term);
+	hear_act(s, ev->term);
 	s->peers[ev->peer].ending = ev->ending;
-	if (!s->loaded || ev->term < s->persist.term_seen || s->may_run) {
+	if (!s->loaded || is_old_release(s, ev->term) || s->may_run) {
 		if (s->loaded) {
 			struct service_action *a = svc_emit(x, SERVICE_ACT_SEND_RELEASED);
 			a->peer = ev->peer;
@@ -119,6 +136,12 @@ void svc_on_release(struct svc_step *x, const struct service_event *ev)
 		}
 		return;
 	}
+	/*
+	 * It was sent after the newest of our messages that its sender had heard.  One that has been
+	 * under way for longer may have been taken back by what got lost; it is repeated.
+	 */
+	if (!svc_within(x->now, s->peers[ev->peer].echoed, svc_down_interval(s)))
+		return;
 	svc_see_term(x, ev->term);
 	struct service_action *a = svc_emit(x, SERVICE_ACT_SEND_RELEASED);
 	a->peer = ev->peer;
@@ -166,6 +189,7 @@ void svc_on_fence_message(struct svc_step *x, const struct service_event *ev)
 {
 	svc_on_heard(x, ev->peer, ev->echoed);
 	hear_term(x->s, ev->term);
+	hear_act(x->s, ev->term);
 	if (x->s->loaded)
 		svc_on_fence(x, ev->peer, ev->term);
 }

@@ -65,8 +65,8 @@ void svc_step_down(struct svc_step *x, enum service_state to, enum service_cause
 
 static bool somebody_to_tell(const struct service_fsm *s, mtime now)
 {
-	/* Who fenced us with a higher term knows already. */
-	if (s->persist.term_seen > s->term)
+	/* Who acts under a higher term knows already. */
+	if (s->term_acted > s->term)
 		return false;
 	for (unsigned p = 0; p < s->config.n_nodes; p++) {
 		if (svc_linked(s, p) && svc_within(now, s->peers[p].heard, svc_down_interval(s)))

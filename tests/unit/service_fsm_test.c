@@ -567,6 +567,49 @@ static void an_old_release_is_no_reason(void **state)
 	assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
 }
 
+/* Each start of a node uses up its reservation, and everybody hears of it: nobody acted under it. */
+static void a_release_counts_although_a_higher_term_is_known(void **state)
+{
+	struct service_report r = kit_report(SERVICE_STATE_ACTIVE, 2);
+	struct kit k;
+
+	kit_backup(&k);
+	r.term_seen = 513;
+	kit_hello(&k, 1, r);
+	kit_step(&k, (struct service_event){
+			     .type = SERVICE_EV_RELEASE, .peer = 1, .term = 2, .successor = 0});
+	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
+	assert_true(k.s.term > 513);
+}
+
+static void a_release_goes_out_although_a_higher_term_is_known(void **state)
+{
+	struct service_report r = kit_report(SERVICE_STATE_BACKUP, 0);
+	struct kit k;
+
+	kit_active(&k);
+	r.term_seen = 514; /* it has started anew */
+	kit_hello(&k, 1, r);
+	kit_command(&k, SERVICE_CMD_FAILOVER);
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_PROGRAMS_GONE, .ok = true});
+	kit_quiesced(&k, k.s.term);
+	kit_addresses(&k, false, true);
+	assert_int_equal(kit_act(&k, SERVICE_ACT_SEND_RELEASE)->successor, 1);
+}
+
+/* It may have been taken back since, by what got lost. */
+static void a_release_that_was_long_under_way_is_no_reason(void **state)
+{
+	struct kit k;
+
+	kit_backup(&k);
+	k.now += MTIME_SEC(6);
+	kit_step(&k, (struct service_event){
+			     .type = SERVICE_EV_RELEASE, .peer = 1, .term = 2, .successor = 0});
+	assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
+	assert_false(kit_did(&k, SERVICE_ACT_SEND_RELEASED));
+}
+
 static void an_unkillable_tree_is_told_and_does_not_hold_the_release(void **state)
 {
 	struct kit k;
@@ -913,6 +956,9 @@ int main(void)
 		cmocka_unit_test(release_that_names_us_is_taken_without_waiting),
 		cmocka_unit_test(release_that_names_another_waits),
 		cmocka_unit_test(an_old_release_is_no_reason),
+		cmocka_unit_test(a_release_counts_although_a_higher_term_is_known),
+		cmocka_unit_test(a_release_goes_out_although_a_higher_term_is_known),
+		cmocka_unit_test(a_release_that_was_long_under_way_is_no_reason),
 		cmocka_unit_test(an_unkillable_tree_is_told_and_does_not_hold_the_release),
 		cmocka_unit_test(stop_is_adopted_from_whoever_said_it_last),
 		cmocka_unit_test(who_released_comes_back_late_unless_somebody_did_begin),
