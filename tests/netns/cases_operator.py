@@ -26,7 +26,7 @@ def idle(lab, *names):
 def hold_a_silent_peer_is_taken_over_from_by_a_person_only(bin_dir):
     with settled(bin_dir, service="on_peer_silence = hold\n") as lab:
         lab.a.kill_all()
-        wait_until(lambda: "held" in lab.b.alarms(), ACTIVE_DOWN + 3, "the alarm")
+        wait_until(lambda: "held" in lab.b.alarms(), LEASE_END + ACTIVE_DOWN, "the alarm")
         stays(lambda: idle(lab, "b") and lab.b.state() == "backup",
               2 * ACTIVE_DOWN + LEASE_END, "b waits for a person")
         assert "held" in lab.b.alarms()
