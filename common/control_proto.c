@@ -89,11 +89,12 @@ static int append_chunk(const char *data, size_t len, void *buffer)
 
 int control_buffer_append_json(struct control_buffer *b, const json_t *json)
 {
-	size_t before = b->len;
+	/* Else a load of 0.1 goes out as 0.10000000000000001. */
+	size_t before = b->len, flags = JSON_COMPACT | JSON_REAL_PRECISION(6);
 
 	if (json == NULL)
 		return -ENOMEM;
-	if (json_dump_callback(json, append_chunk, b, JSON_COMPACT) == 0 &&
+	if (json_dump_callback(json, append_chunk, b, flags) == 0 &&
 	    control_buffer_append(b, "\n", 1) == 0)
 		return 0;
 	b->len = before;

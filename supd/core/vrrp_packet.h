@@ -22,8 +22,8 @@
 
 /* Why a datagram was refused, in the order of the checks; also the index of a counter. */
 #define VRRP_REJECTS(X)                                                                            \
-	X(NONE, "none") X(SHORT, "short") X(IP, "ip header") X(PROTOCOL, "protocol")               \
-	X(NOT_A_PEER, "not a peer") X(TTL, "ttl") X(VERSION, "version") X(TYPE, "type")            \
+	X(NONE, "none") X(SHORT, "short") X(IP, "ip_header") X(PROTOCOL, "protocol")               \
+	X(NOT_A_PEER, "not_a_peer") X(TTL, "ttl") X(VERSION, "version") X(TYPE, "type")            \
 	X(VRID, "vrid") X(COUNT, "count") X(LENGTH, "length") X(INTERVAL, "interval")              \
 	X(CHECKSUM, "checksum")
 

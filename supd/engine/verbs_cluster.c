@@ -219,6 +219,8 @@ static void failover_to_here(struct control_request *r)
 	else if (s->state == SERVICE_STATE_STOPPED)
 		control_fail(r, CONTROL_REFUSED, "%s is stopped: supctl start %s", name_of(r),
 			     name_of(r));
+	else if (s->persist.paused)
+		control_fail(r, CONTROL_REFUSED, "%s is paused: supctl resume first", name_of(r));
 	else if (!r->force)
 		control_fail(r, CONTROL_REFUSED,
 			     "%s is active on no node that is heard here (%s here); to take it in "

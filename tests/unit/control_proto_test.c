@@ -104,6 +104,19 @@ static void what_the_socket_does_not_take_is_sent_later(void **state)
 	free(text);
 }
 
+static void numbers_go_out_as_they_are_written(void **state)
+{
+	struct control_buffer b;
+	json_t *json = json_pack("{s:f}", "load", 0.1);
+
+	control_buffer_init(&b, 100);
+	assert_int_equal(control_buffer_append_json(&b, json), 0);
+	assert_int_equal(b.len, strlen("{\"load\":0.1}\n"));
+	assert_memory_equal(b.data, "{\"load\":0.1}\n", b.len);
+	control_buffer_fini(&b);
+	json_decref(json);
+}
+
 static void only_objects_are_messages(void **state)
 {
 	static const struct {
@@ -198,6 +211,7 @@ int main(void)
 		cmocka_unit_test(a_line_stays_until_it_is_dropped),
 		cmocka_unit_test(a_buffer_never_holds_more_than_its_maximum),
 		cmocka_unit_test(what_the_socket_does_not_take_is_sent_later),
+		cmocka_unit_test(numbers_go_out_as_they_are_written),
 		cmocka_unit_test(only_objects_are_messages),
 		cmocka_unit_test(the_code_of_a_reply_is_an_exit_code),
 		cmocka_unit_test(an_error_is_sent_whatever_is_in_its_text),

@@ -503,8 +503,11 @@ static void failover_needs_somebody_who_is_active_or_force(void **state)
 	kit_expect(request(k, FORCE), 9, "supctl reset");
 	kit_set_state(k, SERVICE_STATE_STOPPED);
 	kit_expect(request(k, FORCE), 9, "supctl start");
-	assert_int_equal(k->n_commands, 0);
 	kit_set_state(k, SERVICE_STATE_WAITING);
+	k->e->services[0].fsm.persist.paused = true;
+	kit_expect(request(k, FORCE), 9, "supctl resume");
+	k->e->services[0].fsm.persist.paused = false;
+	assert_int_equal(k->n_commands, 0);
 	kit_send(k, FORCE);
 	kit_expect_silence(k);
 	assert_int_equal(k->commands[0], SERVICE_CMD_TAKE);
