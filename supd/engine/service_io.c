@@ -2,6 +2,7 @@
 #include "supd/engine/engine.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -181,16 +182,45 @@ void service_io_reconcile(struct engine *e, uint32_t row)
 
 /* ---- actions ------------------------------------------------------------------------------------------------ */
 
+/* What a reader of the log asks next, where the cause alone does not say it; else "". */
+static void change_detail(const struct engine_service *svc, char *buf, size_t size)
+{
+	const struct service_fsm *f = &svc->fsm;
+	mtime now = mtime_now();
+
+	buf[0] = '\0';
+	if (f->state == SERVICE_STATE_RELEASING && f->cause == SERVICE_CAUSE_STEP_DOWN &&
+	    f->persist.term_seen > f->term)
+		snprintf(buf, size, "; another node has term %llu",
+			 (unsigned long long)f->persist.term_seen);
+	if (f->state != SERVICE_STATE_TAKING_OVER || f->cause != SERVICE_CAUSE_TAKEOVER)
+		return;
+	for (uint32_t p = 0; p < f->config.n_nodes; p++) {
+		const char *name = model_node_name(svc->engine->m, p);
+		size_t len = strlen(buf);
+
+		if (p == f->config.self || !f->config.nodes[p].peer_link)
+			continue;
+		if (f->peers[p].heard == 0)
+			snprintf(buf + len, size - len, "; %s was never heard", name);
+		else
+			snprintf(buf + len, size - len, "; %s last heard %lld ms ago", name,
+				 (long long)mtime_to_ms(now - f->peers[p].heard));
+	}
+}
+
 static void log_transition(struct engine_service *svc, const struct service_action *a)
 {
 	struct service_fsm *f = &svc->fsm;
+	char detail[256];
 
+	change_detail(svc, detail, sizeof(detail));
 	svc->last_cause = f->cause;
 	svc->last_change_wall = (int64_t)time(NULL);
-	log_notice("service %s: %s -> %s (cause %s, term %llu)",
+	log_notice("service %s: %s -> %s (cause %s, term %llu%s)",
 		   model_service_name(svc->engine->m, svc->row), service_state_name(a->from),
 		   service_state_name(f->state), service_cause_name(f->cause),
-		   (unsigned long long)f->term);
+		   (unsigned long long)f->term, detail);
 }
 
 static void log_alarm(struct engine_service *svc, const struct service_action *a)

@@ -96,7 +96,8 @@ static void expire(struct keeper *k, struct service *s)
 	q.at = mtime_now();
 	s->term_quiesced = s->term_quiesced > s->term_started ? s->term_quiesced : s->term_started;
 	q.term = s->term_started;
-	log_error("service %s: killed, its deadline passed without word from the engine",
+	log_error("service %s: killed at its deadline: the engine had no proof of contact with "
+		  "another node or a probe target to move it by, or was silent itself",
 		  model_service_name(k->m, s->row));
 	engine_send(k, &q, sizeof(q));
 }
