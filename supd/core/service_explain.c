@@ -95,7 +95,9 @@ static void explain_silence(const struct service_fsm *s, mtime now, struct servi
 		    "this node stays on standby");
 	} else if (s->vrrp.expired) {
 		say(e, true, age_of(now, last_life(s)),
-		    "no active node has been heard for Active_Down", "this node may take over");
+		    "no active node has been heard for Active_Down",
+		    service_fit(s, now, NULL) ? "this node may take over"
+					      : "a fit node may take over; this one is not");
 	} else {
 		say(e, false, age_of(now, last_life(s)), "", "a takeover waits for Active_Down");
 		snprintf(e->detail, sizeof(e->detail),
