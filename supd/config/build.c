@@ -128,6 +128,7 @@ static void derive(struct model *m)
 		engine_timeout = mtime_min(engine_timeout, b.engine_timeout);
 		if (s[i].fence_timeout == DRAFT_FENCE_AUTO)
 			s[i].fence_timeout = b.fence_timeout;
+		s[i].fence_command_timeout = MODEL_FENCE_COMMAND_TIMEOUT;
 		s[i].hash = name_hash(model_str(m, s[i].name));
 		s[i].digest = safety_digest(m, &s[i]);
 	}

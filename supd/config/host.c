@@ -12,6 +12,13 @@
 
 #include "supd/config/model.h"
 
+static bool is_executable(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
 /* ---- a program's command and directory, seen with its user's eyes ---------------------------- */
 
 enum fault { FAULT_NONE, FAULT_USER, FAULT_DIRECTORY, FAULT_COMMAND };
@@ -30,13 +37,12 @@ static int become(const struct model_program *p)
 static enum fault look(const struct model *m, const struct model_program *p)
 {
 	const char *command = (const char *)m + p->argv.off;
-	struct stat st;
 
 	if (become(p) < 0)
 		return FAULT_USER;
 	if (chdir(model_str(m, p->directory)) < 0)
 		return FAULT_DIRECTORY;
-	if (stat(command, &st) < 0 || !S_ISREG(st.st_mode) || access(command, X_OK) < 0)
+	if (!is_executable(command))
 		return FAULT_COMMAND;
 	return FAULT_NONE;
 }
@@ -119,6 +125,7 @@ static bool is_default_route(const char *line)
 static int warn_service(const struct model *m, const struct model_service *s, FILE *out)
 {
 	const char *interface = model_str(m, s->interface);
+	const char *fence = (const char *)m + s->fence_argv.off;
 	int n = 0;
 
 	if (if_nametoindex(interface) == 0) {
@@ -132,6 +139,13 @@ static int warn_service(const struct model *m, const struct model_service *s, FI
 			"warning: [service:%s]: isolation_probe = auto, but this host has no "
 			"default gateway: an isolated host is not covered\n",
 			model_str(m, s->name));
+		n++;
+	}
+	if (s->fence_argv.count > 0 && !is_executable(fence)) {
+		fprintf(out,
+			"warning: [service:%s]: fence_command %s is missing, or not executable: "
+			"this host takes over from no silent node\n",
+			model_str(m, s->name), fence);
 		n++;
 	}
 	return n;

@@ -208,6 +208,11 @@ static void print_service(struct report *r, uint32_t row)
 			print_active_on(r, row, i);
 	warn_service(r, row);
 	print_tier(r, row);
+	if (s->fence_argv.count > 0)
+		fprintf(r->out,
+			"  tier 3: from a silent node nothing is taken over before fence_command has "
+			"confirmed, within %lldms, that it is off\n",
+			ms(s->fence_command_timeout));
 }
 
 /* ---- the cluster ----------------------------------------------------------------------------- */

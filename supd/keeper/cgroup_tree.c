@@ -133,6 +133,8 @@ static int make_programs(struct keeper *k, const char *tree_path)
 			     l.name) >= sizeof(k->programs_path))
 		return -ENAMETOOLONG;
 	r = cgroup_make(k->programs_fd, "node.programs", &k->node_fd);
+	if (r == 0)
+		r = cgroup_make(k->programs_fd, "node.hooks", &k->hooks_fd);
 	for (uint32_t i = 0; r == 0 && i < k->m->n_services; i++) {
 		struct service *s = &k->services[i];
 
@@ -202,6 +204,7 @@ void cgroup_tree_close(struct keeper *k)
 	fd_close(&k->programs_events_fd);
 	fd_close(&k->programs_fd);
 	fd_close(&k->node_fd);
+	fd_close(&k->hooks_fd);
 	fd_close(&k->tree_fd);
 	cgroup_remove(k->base_fd, k->tree_name);
 	fd_close(&k->base_fd);

@@ -11,9 +11,10 @@ struct keeper;
  *                                       roles.N              one for each start of a role
  *                                       programs.N/SERVICE/guard.N, PROGRAM.N
  *                                                  node.programs/PROGRAM.N
+ *                                                  node.hooks/fence.N
  *
  * The level programs.N exists so that one cgroup.kill, which the engine holds, ends every program
- * and no process of supd.  Names of services have no dot, so node.programs is nobody's.
+ * and no process of supd.  Names of services have no dot, so node.* is nobody's.
  *
  * Finds the place, moves into a new self.N, kills whatever an earlier supd left there (and where
  * run_dir/cgroup says that one lived), and returns only when that is gone: however long it takes.

@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "supd/keeper/guard.h"
+#include "supd/keeper/hook.h"
 #include "supd/keeper/notify.h"
 #include "supd/keeper/roles.h"
 #include "supd/keeper/run.h"
@@ -36,7 +37,7 @@ static bool any_tree(const struct keeper *k)
 	for (uint32_t i = 0; i < k->m->n_programs; i++)
 		if (k->programs[i].run.state != RUN_NONE)
 			return true;
-	return false;
+	return hook_any(k);
 }
 
 static void kill_trees(struct keeper *k)
@@ -45,6 +46,7 @@ static void kill_trees(struct keeper *k)
 		service_kill(k, &k->services[i], false);
 	for (uint32_t i = 0; i < k->m->n_programs; i++)
 		run_kill(k, &k->programs[i]);
+	hook_kill_all(k);
 	if (k->programs_kill_fd >= 0)
 		cgroup_kill(k->programs_fd, k->programs_kill_fd);
 }

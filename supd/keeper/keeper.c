@@ -58,6 +58,10 @@ static void init_service(struct keeper *k, uint32_t row)
 	s->dir_fd = s->kill_fd = -1;
 	s->namespaced = model_service(k->m, row)->pid_namespace;
 	s->guard_n = 1;
+	s->hook.k = k;
+	s->hook.service = row;
+	s->hook.leaf = CGROUP_LEAF_NONE;
+	s->hook.pidfd = s->hook.exec_fd = -1;
 	s->kill_at = MTIME_NEVER;
 }
 
@@ -68,7 +72,7 @@ static void init_fds(struct keeper *k)
 			     &k->log_pipe[1],	   &k->signal_fd,	   &k->base_fd,
 			     &k->tree_fd,	   &k->programs_fd,	   &k->node_fd,
 			     &k->programs_kill_fd, &k->programs_events_fd, &k->inotify_fd,
-			     &k->deadline_fd };
+			     &k->deadline_fd,	   &k->hooks_fd };
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		*fds[i] = -1;
@@ -91,7 +95,7 @@ static struct keeper *keeper_new(const struct keeper_args *args)
 	k->title = args->title;
 	k->ready_fd = args->ready_fd;
 	k->started = mtime_now();
-	k->role_leaf_n = 1;
+	k->role_leaf_n = k->hook_n = 1;
 	k->status = 1;
 	init_fds(k);
 	k->services = calloc(m->n_services + 1, sizeof(*k->services));

@@ -8,6 +8,7 @@
 #include "common/fd.h"
 #include "common/log.h"
 #include "supd/keeper/ending.h"
+#include "supd/keeper/hook.h"
 #include "supd/keeper/roles.h"
 #include "supd/keeper/run.h"
 #include "supd/keeper/service.h"
@@ -150,6 +151,20 @@ static void quiesce(struct keeper *k, const void *msg)
 	engine_send(k, &answer, sizeof(answer));
 }
 
+static bool hook_is_valid(const struct keeper *k, const void *msg, size_t len)
+{
+	const struct ipc_hook *m = msg;
+
+	(void)len;
+	return is_service(k, m->service) && m->node >= 0 && (uint32_t)m->node < k->m->n_nodes &&
+	       m->node != k->m->self && memchr(m->cause, '\0', sizeof(m->cause));
+}
+
+static void start_hook(struct keeper *k, const void *msg)
+{
+	hook_start(k, msg);
+}
+
 static bool baton_is_valid(const struct keeper *k, const void *msg, size_t len)
 {
 	const struct ipc_baton *m = msg;
@@ -190,6 +205,7 @@ static const struct order orders[IPC_TYPES_END] = {
 	[IPC_KILL] = { sizeof(struct ipc_kill), kill_is_valid, kill_run },
 	[IPC_QUIESCE] = { sizeof(struct ipc_quiesce), quiesce_is_valid, quiesce },
 	[IPC_BATON] = { offsetof(struct ipc_baton, data), baton_is_valid, keep_baton },
+	[IPC_HOOK] = { sizeof(struct ipc_hook), hook_is_valid, start_hook },
 	[IPC_DONE] = { sizeof(struct ipc_done), done_is_valid, done },
 };
 
@@ -227,7 +243,7 @@ static int read_one(struct keeper *k, bool starts)
 	}
 	if (n <= 0)
 		return 0;
-	if (starts || k->message.header.type != IPC_START)
+	if (starts || (k->message.header.type != IPC_START && k->message.header.type != IPC_HOOK))
 		dispatch(k, (size_t)n);
 	return 1;
 }

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "supd/engine/engine.h"
 #include "supd/keeper/ending.h"
+#include "supd/keeper/hook.h"
 #include "supd/keeper/orders.h"
 #include "supd/keeper/process.h"
 #include "supd/keeper/run.h"
@@ -290,8 +291,10 @@ static void on_death(struct ev_loop *loop, ev_io *w, int revents)
 		return;
 	fd_close(&r->pidfd);
 	r->pid = 0;
-	if (r->id == ROLE_ENGINE)
+	if (r->id == ROLE_ENGINE) {
 		orders_last_words(k);
+		hook_kill_all(k);
+	}
 	role_hang_up(r);
 	cgroup_leaf_drop(&r->leaf);
 	if (k->ending != ENDING_NOT) {

@@ -8,6 +8,7 @@
 #include "common/fd.h"
 #include "common/log.h"
 #include "supd/keeper/ending.h"
+#include "supd/keeper/hook.h"
 #include "supd/keeper/guard.h"
 #include "supd/keeper/notify.h"
 #include "supd/keeper/orders.h"
@@ -91,7 +92,7 @@ static bool is_ours(const struct keeper *k, pid_t pid)
 	for (uint32_t i = 0; i < k->m->n_programs; i++)
 		if (k->programs[i].run.pidfd >= 0 && k->programs[i].run.pid == pid)
 			return true;
-	return false;
+	return hook_owns(k, pid);
 }
 
 static void reap_orphans(const struct keeper *k)
@@ -118,6 +119,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 	roles_poll(k);
 	guard_poll(k);
 	run_poll(k);
+	hook_poll(k);
 	reap_orphans(k);
 	ending_poll(k);
 }

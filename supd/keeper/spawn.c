@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "supd/keeper/spawn.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -29,10 +30,11 @@
 #define GUARD_PAGE   4096u
 #define STACK_SIZE   (32u << 10)
 #define STRINGS_SIZE 1024u
-#define SUPD_VARS    6u
+#define SUPD_VARS    6u /* of a program, and of a hook */
 
 struct block {
-	char *stack_top;
+	void *start;
+	size_t size;
 	struct spawn_child *child;
 	char **argv, **envp;
 	char *strings, *strings_end;
@@ -43,10 +45,11 @@ static size_t page_round(size_t n)
 	return (n + GUARD_PAGE - 1) & ~(size_t)(GUARD_PAGE - 1);
 }
 
-static int block_make(struct program *p, const struct model_program *mp, struct block *ret)
+/* Room for so many words beside the NULL at the end of each. */
+static int block_make(size_t argc, size_t envc, struct block *ret)
 {
-	size_t argv = (mp->argv.count + 1) * sizeof(char *);
-	size_t envp = (mp->env.count + SUPD_VARS + 1) * sizeof(char *);
+	size_t argv = (argc + 1) * sizeof(char *);
+	size_t envp = (envc + 1) * sizeof(char *);
 	size_t size = GUARD_PAGE + STACK_SIZE +
 		      page_round(sizeof(*ret->child) + argv + envp + STRINGS_SIZE);
 	char *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK,
@@ -55,10 +58,9 @@ static int block_make(struct program *p, const struct model_program *mp, struct 
 	if (at == MAP_FAILED)
 		return -errno;
 	mprotect(at, GUARD_PAGE, PROT_NONE);
-	p->run.block = at;
-	p->run.block_size = size;
+	ret->start = at;
+	ret->size = size;
 	at += GUARD_PAGE + STACK_SIZE;
-	ret->stack_top = at;
 	ret->child = (struct spawn_child *)(void *)at;
 	at += sizeof(*ret->child);
 	ret->argv = (char **)(void *)at;
@@ -68,12 +70,21 @@ static int block_make(struct program *p, const struct model_program *mp, struct 
 	return 0;
 }
 
+static void block_free(void **block, size_t size)
+{
+	if (*block)
+		munmap(*block, size);
+	*block = NULL;
+}
+
 void spawn_free_block(struct program *p)
 {
-	if (!p->run.block)
-		return;
-	munmap(p->run.block, p->run.block_size);
-	p->run.block = NULL;
+	block_free(&p->run.block, p->run.block_size);
+}
+
+void spawn_free_hook_block(struct hook *hook)
+{
+	block_free(&hook->block, hook->block_size);
 }
 
 __attribute__((format(printf, 2, 3))) static char *put_string(struct block *b, const char *fmt, ...)
@@ -90,7 +101,7 @@ __attribute__((format(printf, 2, 3))) static char *put_string(struct block *b, c
 	return at;
 }
 
-/* Six names of at most 64 and a number: STRINGS_SIZE holds them all. */
+/* Six names of at most 64 and a number (and the login of root): STRINGS_SIZE holds them all. */
 static void put_arguments(const struct keeper *k, const struct program *p,
 			  const struct ipc_start *s, struct block *b)
 {
@@ -147,23 +158,28 @@ int spawn_own_namespace(struct keeper *k)
 	return 0;
 }
 
+struct spawned {
+	pid_t pid;
+	int pidfd, exec_fd;
+};
+
 /* Children of the keeper are born where pid_for_children points: there and back again. */
-static int clone_into(struct keeper *k, struct program *p, const struct guard *g,
-		      const struct block *b)
+static int clone_into(struct keeper *k, int cgroup_fd, const struct guard *g,
+		      const struct block *b, struct spawned *ret)
 {
 	int pidfd = -1, r = spawn_own_namespace(k);
 	struct clone_args args = { .flags = CLONE_VM | CLONE_PIDFD,
 				   .pidfd = (uintptr_t)&pidfd,
 				   .exit_signal = SIGCHLD,
-				   .stack = (uintptr_t)p->run.block + GUARD_PAGE,
+				   .stack = (uintptr_t)b->start + GUARD_PAGE,
 				   .stack_size = STACK_SIZE };
 	long pid;
 
 	if (r < 0)
 		return r;
-	if (p->next.dir_fd >= 0) {
+	if (cgroup_fd >= 0) {
 		args.flags |= CLONE_INTO_CGROUP;
-		args.cgroup = (uint64_t)p->next.dir_fd;
+		args.cgroup = (uint64_t)cgroup_fd;
 	}
 	if (g && setns(g->pid_ns, CLONE_NEWPID) < 0)
 		return -errno;
@@ -178,9 +194,28 @@ static int clone_into(struct keeper *k, struct program *p, const struct guard *g
 	}
 	if (pid < 0)
 		return (int)pid;
-	p->run.pid = (pid_t)pid;
-	p->run.pidfd = pidfd;
+	ret->pid = (pid_t)pid;
+	ret->pidfd = pidfd;
 	return 0;
+}
+
+/* What is in the block belongs to the child from here on, unless it fails. */
+static int launch(struct keeper *k, int cgroup_fd, const struct guard *g, struct block *b,
+		  struct spawned *ret)
+{
+	int status[2], r = fd_pipe(status, O_NONBLOCK);
+
+	if (r == 0) {
+		b->child->status_fd = status[1];
+		r = clone_into(k, cgroup_fd, g, b, ret);
+		close(status[1]);
+		ret->exec_fd = status[0];
+		if (r < 0)
+			close(status[0]);
+	}
+	if (r < 0)
+		block_free(&b->start, b->size);
+	return r;
 }
 
 int spawn_program(struct keeper *k, struct program *p, const struct ipc_start *s,
@@ -188,29 +223,95 @@ int spawn_program(struct keeper *k, struct program *p, const struct ipc_start *s
 {
 	const struct model_program *mp = model_program(k->m, p->row);
 	struct block b = { 0 };
-	int status[2], r;
+	struct spawned child;
+	int r;
 
 	*ret_stage = IPC_STAGE_CLONE;
 	if (mp->argv.count == 0) {
 		*ret_stage = IPC_STAGE_EXEC;
 		return -ENOENT;
 	}
-	r = fd_pipe(status, O_NONBLOCK);
+	r = block_make(mp->argv.count, mp->env.count + SUPD_VARS, &b);
 	if (r < 0)
 		return r;
-	r = block_make(p, mp, &b);
-	if (r == 0) {
-		put_child(k, p, s, g, &b);
-		b.child->status_fd = status[1];
-		r = clone_into(k, p, g, &b);
-	}
-	close(status[1]);
-	if (r < 0) {
-		spawn_free_block(p);
-		close(status[0]);
+	put_child(k, p, s, g, &b);
+	r = launch(k, p->next.dir_fd, g, &b, &child);
+	if (r < 0)
 		return r;
-	}
-	p->run.exec_fd = status[0];
+	p->run.pid = child.pid;
+	p->run.pidfd = child.pidfd;
+	p->run.exec_fd = child.exec_fd;
+	p->run.block = b.start;
+	p->run.block_size = b.size;
+	return 0;
+}
+
+/* ---- hooks ---------------------------------------------------------------------------------- */
+
+/* What a login of root would set: there is no user in the file whose it could be. */
+static const char *const root_env[] = {
+	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+	"HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/sh",
+};
+#define ROOT_ENV (sizeof(root_env) / sizeof(root_env[0]))
+
+static void put_hook_arguments(const struct keeper *k, const struct ipc_hook *o, struct block *b)
+{
+	const struct model_node *node = model_node(k->m, (uint32_t)o->node);
+	char address[INET_ADDRSTRLEN], **e = b->envp;
+
+	inet_ntop(AF_INET, &node->address, address, sizeof(address));
+	model_strv_fill(k->m, model_service(k->m, (uint32_t)o->service)->fence_argv, b->argv);
+	for (size_t i = 0; i < ROOT_ENV; i++)
+		*e++ = put_string(b, "%s", root_env[i]);
+	*e++ = put_string(b, "SUPD_NODE=%s", model_node_name(k->m, (uint32_t)k->m->self));
+	*e++ = put_string(b, "SUPD_SERVICE=%s", model_service_name(k->m, (uint32_t)o->service));
+	*e++ = put_string(b, "SUPD_TERM=%llu", (unsigned long long)o->term);
+	*e++ = put_string(b, "SUPD_CAUSE=%.*s", (int)sizeof(o->cause), o->cause);
+	*e++ = put_string(b, "SUPD_FENCE_NODE=%s", model_node_name(k->m, (uint32_t)o->node));
+	*e++ = put_string(b, "SUPD_FENCE_ADDRESS=%s", address);
+	*e = NULL;
+}
+
+/* Its output goes nowhere: neither a full pipe nor a stuck disk may hold a takeover up. */
+static void put_hook_child(const struct keeper *k, const struct ipc_hook *o, struct block *b)
+{
+	*b->child = (struct spawn_child){
+		.status_fd = -1,
+		.null_fd = k->null_fd,
+		.stdout_fd = k->null_fd,
+		.stderr_fd = k->null_fd,
+		.mnt_ns = -1,
+		.directory = "/",
+		.argv = (const char *const *)b->argv,
+		.envp = (const char *const *)b->envp,
+		.umask = 022,
+		.nice = k->inherited.nice,
+		.nofile = k->inherited.nofile,
+		.keeper = getpid(),
+		.valid_until = o->valid_until,
+	};
+	put_hook_arguments(k, o, b);
+}
+
+int spawn_hook(struct keeper *k, struct hook *hook, const struct ipc_hook *order)
+{
+	struct model_strv argv = model_service(k->m, (uint32_t)order->service)->fence_argv;
+	struct block b = { 0 };
+	struct spawned child;
+	int r = block_make(argv.count, ROOT_ENV + SUPD_VARS, &b);
+
+	if (r < 0)
+		return r;
+	put_hook_child(k, order, &b);
+	r = launch(k, hook->leaf.dir_fd, NULL, &b, &child);
+	if (r < 0)
+		return r;
+	hook->pid = child.pid;
+	hook->pidfd = child.pidfd;
+	hook->exec_fd = child.exec_fd;
+	hook->block = b.start;
+	hook->block_size = b.size;
 	return 0;
 }
 

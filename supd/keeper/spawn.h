@@ -5,6 +5,7 @@
 #include "supd/ipc/msg.h"
 
 struct guard;
+struct hook;
 struct keeper;
 struct program;
 
@@ -16,11 +17,18 @@ struct program;
 int spawn_program(struct keeper *k, struct program *p, const struct ipc_start *s,
 		  const struct guard *g, enum ipc_stage *ret_stage);
 
+/*
+ * Clone the child of a service's fence_command into the hook's leaf: root, in no namespace but the
+ * keeper's.  Fills pid, pidfd, exec_fd and block of the hook.  0 or -errno.
+ */
+int spawn_hook(struct keeper *k, struct hook *hook, const struct ipc_hook *order);
+
 /* After exec: give the program the oom_score_adj that supd was started with. */
 void spawn_restore_oom(const struct keeper *k, pid_t pid);
 
 /* The stack and arguments of a child that has exec'd or died. */
 void spawn_free_block(struct program *p);
+void spawn_free_hook_block(struct hook *hook);
 
 /* Go back to the own PID namespace, where that failed before: 0 or -errno. */
 int spawn_own_namespace(struct keeper *k);

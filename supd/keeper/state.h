@@ -22,6 +22,7 @@
  *   role   net, scribe, engine; always wanted, started anew when it dies     roles.c
  *   guard  init of a service's PID namespace; always wanted                  guard.c
  *   run    one start of a program; wanted by the engine alone                run.c
+ *   hook   one run of a service's fence_command; the engine's, and no other  hook.c
  *
  * A service groups guard and runs: one cgroup, one kill deadline, one term below which nothing
  * starts (service.c).
@@ -59,6 +60,32 @@ struct guard {
 	mtime started;
 };
 
+enum hook_state {
+	HOOK_NONE,
+	HOOK_RUNS,  /* cloned; not reaped */
+	HOOK_ENDED, /* reaped; what it left behind is killed, and not gone */
+};
+
+/* A service's fence_command: one at a time (hook.c). */
+struct hook {
+	struct keeper *k;
+	uint32_t service;
+	enum hook_state state;
+	uint64_t order;
+	uint32_t generation; /* of the engine that waits for the answer */
+	bool answered;
+	bool failed; /* it did not get to exec */
+	pid_t pid;
+	int pidfd;
+	int exec_fd; /* as of a run */
+	void *block;
+	size_t block_size;
+	int32_t code, signo; /* where HOOK_ENDED */
+	struct cgroup_leaf leaf;
+	ev_io death, exec;
+	ev_timer timeout;
+};
+
 struct service {
 	struct keeper *k;
 	uint32_t row;
@@ -68,6 +95,7 @@ struct service {
 	unsigned guard_n;
 	ev_timer guard_again;
 	mtime guard_delay;
+	struct hook hook;
 	uint64_t term_started;	/* highest term of an accepted START */
 	uint64_t term_quiesced; /* no START up to this one */
 	mtime kill_at;
@@ -151,7 +179,8 @@ struct keeper {
 	/* cgroups: see cgroup_tree.c; all -1 without cgroup v2 */
 	bool has_cgroup, has_cgroup_kill;
 	struct cgroup_place place;
-	int base_fd, tree_fd, programs_fd, node_fd;
+	int base_fd, tree_fd, programs_fd, node_fd, hooks_fd;
+	unsigned hook_n;
 	char tree_name[CGROUP_NAME_MAX * 2 + 32];
 	char programs_path[CGROUP_PATH_MAX];
 	int programs_kill_fd, programs_events_fd;

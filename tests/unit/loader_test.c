@@ -170,6 +170,24 @@ static const char *variable(const struct model *m, uint32_t program, const char 
 	return found;
 }
 
+static void a_fence_command_is_its_words_and_has_a_time_out(void **state)
+{
+	struct model *m = load(SUPD NODES SERVICE
+			       "fence_command = /sbin/fence --off 'a b'\n" PROGRAM);
+	const struct model_service *s = model_service(m, 0);
+	char *argv[4];
+
+	assert_int_equal(s->fence_argv.count, 3);
+	model_strv_fill(m, s->fence_argv, argv);
+	assert_string_equal(argv[0], "/sbin/fence");
+	assert_string_equal(argv[2], "a b");
+	assert_true(s->fence_command_timeout == MTIME_SEC(30));
+	free(m);
+	m = load(SUPD NODES SERVICE PROGRAM);
+	assert_int_equal(model_service(m, 0)->fence_argv.count, 0);
+	free(m);
+}
+
 static void the_environment_is_that_of_its_user(void **state)
 {
 	struct model *m = load(ALL "environment = A=1 \"B=x y\" PATH=/bin HOME=\n"
@@ -515,6 +533,36 @@ static void a_command_out_of_reach_is_a_warning(void **state)
 	free(m);
 }
 
+static void a_fence_command_that_cannot_run_is_a_warning(void **state)
+{
+	static const struct {
+		const char *command;
+		bool warned;
+		const char *why;
+	} cases[] = {
+		{"/bin/true", false, "executable"},
+		{"/no/such/fence", true, "missing"},
+		{"/etc/passwd", true, "not executable"},
+		{"/usr", true, "a directory"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char ini_text[1024];
+		struct model *m;
+		char *text;
+
+		snprintf(ini_text, sizeof(ini_text),
+			 SUPD NODES SERVICE "fence_command = %s --off\n" PROGRAM,
+			 cases[i].command);
+		m = load(ini_text);
+		text = warnings(m);
+		if ((strstr(text, "fence_command") != NULL) != cases[i].warned)
+			fail_msg("%s: %s", cases[i].why, text);
+		free(text);
+		free(m);
+	}
+}
+
 /* ---- the key table --------------------------------------------------------------------------- */
 
 static void the_key_table_is_consistent(void **state)
@@ -544,6 +592,7 @@ int main(void)
 		cmocka_unit_test(every_key_reaches_its_member),
 		cmocka_unit_test(rows_are_found_by_name_in_the_order_of_the_file),
 		cmocka_unit_test(a_command_is_its_words),
+		cmocka_unit_test(a_fence_command_is_its_words_and_has_a_time_out),
 		cmocka_unit_test(the_environment_is_that_of_its_user),
 		cmocka_unit_test(users_and_groups_are_resolved),
 		cmocka_unit_test(a_prefix_is_put_before_the_directories_alone),
@@ -557,6 +606,7 @@ int main(void)
 		cmocka_unit_test(a_child_hands_over_a_read_only_block),
 		cmocka_unit_test(a_child_that_finds_problems_hands_over_nothing),
 		cmocka_unit_test(a_command_out_of_reach_is_a_warning),
+		cmocka_unit_test(a_fence_command_that_cannot_run_is_a_warning),
 		cmocka_unit_test(the_key_table_is_consistent),
 	};
 
