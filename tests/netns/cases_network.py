@@ -37,12 +37,12 @@ def takeover_after(bin_dir, cut, limit_ms, **settings):
         stays(lambda: lab.b.is_active() and not lab.a.program_pids(), 2, "b active after the repair")
 
 
-@case
+@case(quiet=True)
 def cut_at_the_switch_peer_answers_within_active_down_plus_100_ms(bin_dir):
     takeover_after(bin_dir, lambda lab: lab.cut("a"), active_down_ms(ADVERT_MS) + 100)
 
 
-@case
+@case(quiet=True)
 def pulled_cable_peer_answers_within_active_down_plus_100_ms(bin_dir):
     takeover_after(bin_dir, lambda lab: lab.pull_cable("a"), active_down_ms(ADVERT_MS) + 100)
 

@@ -108,7 +108,7 @@ def with_all_of_vrrp_and_one_peer_path_cut_a_handover_still_works(bin_dir):
         wait_until(lambda: not lab.a.alarms() and not lab.b.alarms(), 5, "no alarm is left")
 
 
-@case
+@case(quiet=True)
 def one_network_then_both_is_a_takeover_after_the_second(bin_dir):
     with settled(bin_dir) as lab:
         probe = lab.probe()

@@ -130,7 +130,7 @@ def failed_alone_keeps_trying(bin_dir):
 # ---- planned handover --------------------------------------------------------------------------------
 
 
-@case
+@case(quiet=True)
 def planned_handover_takes_less_than_50_ms(bin_dir):
     with settled(bin_dir) as lab:
         probe = lab.probe()

@@ -79,14 +79,17 @@ def crashes(bin_dir, advert_int, cases, times):
 
 
 def cost(lab):
-    for name, node in lab.nodes.items():
-        pids = node.roles()
-        pss = {role: pss_kb(pid) for role, pid in pids.items()}
-        before, began = sum(cpu_seconds(p) for p in pids.values()), time.monotonic()
-        time.sleep(REST / 2)
-        used = (sum(cpu_seconds(p) for p in pids.values()) - before) / (time.monotonic() - began)
-        print(f"{name} ({node.state()}): PSS {sum(pss.values())} kB {pss}; "
-              f"CPU at rest {used * 100:.2f} % of one")
+    """At rest: both hosts, then the memory of one that shares no page with the other's supd."""
+    nodes = lab.nodes.values()
+    pids = {node: list(node.roles().values()) for node in nodes}
+    began = {node: sum(map(cpu_seconds, pids[node])) for node in nodes}
+    time.sleep(REST)
+    for node in nodes:
+        used = (sum(map(cpu_seconds, pids[node])) - began[node]) / REST
+        print(f"{node.name} ({node.state()}): CPU at rest {used * 100:.2f} % of one", flush=True)
+    lab.b.stop()
+    pss = {role: pss_kb(pid) for role, pid in lab.a.roles().items()}
+    print(f"a alone: PSS {sum(pss.values())} kB {pss}", flush=True)
 
 
 def pss_kb(pid):

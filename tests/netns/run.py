@@ -93,6 +93,17 @@ def report(number, name, verdict, output, seconds):
             print("#   " + line[:200])
 
 
+def run_all(names, jobs, bin_dir, results):
+    with concurrent.futures.ThreadPoolExecutor(max_workers=jobs) as pool:
+        running = {pool.submit(run_child, name, bin_dir): name for name in names}
+        for future in concurrent.futures.as_completed(running):
+            name = running[future]
+            verdict, output, seconds = future.result()
+            results[name] = verdict
+            report(len(results), name, verdict, output, seconds)
+            sys.stdout.flush()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bin", required=True, help="the build directory")
@@ -116,14 +127,8 @@ def main():
         return 0
     print(f"1..{len(names)}", flush=True)
     results = {}
-    with concurrent.futures.ThreadPoolExecutor(max_workers=args.j) as pool:
-        running = {pool.submit(run_child, name, bin_dir): name for name in names}
-        for future in concurrent.futures.as_completed(running):
-            name = running[future]
-            verdict, output, seconds = future.result()
-            results[name] = verdict
-            report(len(results), name, verdict, output, seconds)
-            sys.stdout.flush()
+    for quiet, jobs in ((True, 1), (False, args.j)):
+        run_all([n for n in names if cases[n].quiet == quiet], jobs, bin_dir, results)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as f:
             json.dump(results, f)
