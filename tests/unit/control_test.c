@@ -389,7 +389,8 @@ static const struct key node_keys[] = {
 	{ "name", "s" },	{ "self", "b" },     { "reachable", "b" },
 	{ "heard_ms", "in" },	{ "hears_us_ms", "in" }, { "services", "o" },
 	{ "load", "an" },	{ "cpu_pct", "in" }, { "memory_available_bytes", "in" },
-	{ "started_at", "sn" }, { "config_matches", "bn" }, { NULL, NULL },
+	{ "started_at", "sn" }, { "config_matches", "bn" }, { "paths", "a" },
+	{ NULL, NULL },
 };
 static const struct key node_service_keys[] = {
 	{ "state", "s" }, { "term_seen", "i" }, { "fit", "b" }, { NULL, NULL },
@@ -528,6 +529,48 @@ static void status_of_a_busy_node_has_the_form_and_the_facts(void **state)
 	json_decref(s);
 }
 
+static void paths_of_the_peer_link_are_shown_and_a_dead_one_is_an_alarm(void **state)
+{
+	static const struct key keys[] = {
+		{ "address", "s" }, { "heard_ms", "in" }, { NULL, NULL },
+	};
+	struct control_kit *k = *state;
+	const json_t *nodes, *paths, *alarm;
+	mtime now = mtime_now();
+	json_t *s;
+
+	for (uint32_t i = 0; i < 3; i++) {
+		struct model_node *n = tiny_node(&k->model, i);
+
+		n->address.s_addr = htonl(0xc0000200 + i);
+		n->n_further = i < 2;
+		n->further[0].s_addr = htonl(0xc6336400 + i);
+	}
+	peer_paths_init(&k->e->peers[NODE_B].paths, 2);
+	peer_paths_init(&k->e->peers[NODE_C].paths, 2); /* of A's: C has only one */
+	k->e->peers[NODE_B].paths.path[0].heard = now - MTIME_MS(12);
+	k->e->peers[NODE_B].paths.path[1].lost = true;
+	s = control_status_json(k->e, now);
+	nodes = json_object_get(s, "nodes");
+	for (uint32_t i = 0; i < 3; i++) {
+		paths = json_object_get(json_array_get(nodes, i), "paths");
+		check_each("path", paths, 2, keys);
+	}
+	assert_string_equal(text_at(json_array_get(paths, 1), "address"), "192.0.2.2");
+	paths = json_object_get(json_array_get(nodes, NODE_B), "paths");
+	assert_string_equal(text_at(json_array_get(paths, 1), "address"), "198.51.100.1");
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(paths, 0), "heard_ms")),
+			 12);
+	assert_true(json_is_null(json_object_get(json_array_get(paths, 1), "heard_ms")));
+	assert_int_equal(json_array_size(json_object_get(s, "alarms")), 1);
+	alarm = json_array_get(json_object_get(s, "alarms"), 0);
+	assert_string_equal(text_at(alarm, "code"), "path_lost");
+	assert_string_equal(text_at(alarm, "node"), "b");
+	assert_string_equal(text_at(alarm, "address"), "198.51.100.1");
+	assert_non_null(strstr(text_at(alarm, "text"), "from b at 198.51.100.1 to 198.51.100.0"));
+	json_decref(s);
+}
+
 static void every_alarm_and_unfitness_has_its_text(void **state)
 {
 	for (int a = 0; a < SERVICE_ALARMS_END; a++)
@@ -594,6 +637,7 @@ int main(void)
 		TEST(root_and_the_group_may_and_nobody_else),
 		TEST(status_of_a_quiet_node_has_the_form_of_the_contract),
 		TEST(status_of_a_busy_node_has_the_form_and_the_facts),
+		TEST(paths_of_the_peer_link_are_shown_and_a_dead_one_is_an_alarm),
 		TEST(every_alarm_and_unfitness_has_its_text),
 		TEST(explain_has_the_form_of_the_contract),
 	};

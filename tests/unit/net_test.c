@@ -38,6 +38,8 @@
 
 #define OWN    "10.9.0.1"
 #define PEER   "10.9.0.2"
+#define SECOND "127.0.0.1" /* of further paths: one that is there, and one that is not */
+#define ABSENT "10.9.1.1"
 #define VIP    "10.9.0.100"
 #define VIP2   "10.9.0.101"
 #define VRID   51
@@ -54,6 +56,8 @@ static struct {
 	char strings[32];
 } block;
 
+static uint8_t n_further; /* paths of the model that is made next */
+
 static void make_model(void)
 {
 	struct model_service *s = &block.service;
@@ -68,6 +72,9 @@ static void make_model(void)
 	block.m.nodes_off = (uint32_t)((char *)block.nodes - (char *)&block);
 	block.m.services_off = (uint32_t)((char *)&block.service - (char *)&block);
 	block.nodes[0].address.s_addr = inet_addr(OWN);
+	block.nodes[0].n_further = n_further;
+	block.nodes[0].further[0].s_addr = inet_addr(SECOND);
+	block.nodes[0].further[1].s_addr = inet_addr(ABSENT);
 	block.nodes[1].address.s_addr = inet_addr(PEER);
 	memcpy(block.strings, "svc\0vs0", 8);
 	s->name.off = (uint32_t)(block.strings - (char *)&block);
@@ -145,6 +152,14 @@ static int start(void **state, mtime lease)
 static int setup(void **state)
 {
 	return start(state, MTIME_SEC(1));
+}
+
+static int setup_paths(void **state)
+{
+	n_further = 2;
+	const int r = start(state, MTIME_SEC(1));
+	n_further = 0;
+	return r;
 }
 
 /* vip_lease = off: what goes was taken off by somebody. */
@@ -928,6 +943,57 @@ static void a_new_engine_gets_the_port_of_the_old_one_as_soon_as_it_is_dead(void
 	fd_close(&fds[0]);
 }
 
+static void expect_peer(struct fixture *f, unsigned path, int error, int *ret_fd)
+{
+	int fds[2];
+	union msg m;
+
+	expect(f, IPC_PEER_SOCKET, &m, fds);
+	assert_int_equal(m.peer.path, path);
+	assert_int_equal(m.peer.error, error);
+	*ret_fd = fds[0];
+}
+
+static void assert_bound(int fd, const char *address)
+{
+	struct sockaddr_in sa;
+	socklen_t len = sizeof(sa);
+
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
+	assert_int_equal(sa.sin_addr.s_addr, inet_addr(address));
+	assert_int_equal(ntohs(sa.sin_port), PORT);
+}
+
+/* Also of one whose address is not there; and one that is in use keeps no other waiting. */
+static void each_path_of_the_peer_link_has_a_socket_of_its_own(void **state)
+{
+	struct fixture *f = *state;
+	struct ipc_open_peer open = {.h = {0}};
+	int old[3], fds[3];
+
+	tell(f, &open, sizeof(open), IPC_OPEN_PEER);
+	for (unsigned i = 0; i < 3; i++)
+		expect_peer(f, i, 0, &old[i]);
+	assert_bound(old[0], OWN);
+	assert_bound(old[1], SECOND);
+	assert_bound(old[2], ABSENT);
+	fd_close(&old[0]);
+	fd_close(&old[2]);
+
+	give_engine(f);
+	tell(f, &open, sizeof(open), IPC_OPEN_PEER);
+	expect_peer(f, 0, 0, &fds[0]);
+	expect_peer(f, 1, EADDRINUSE, &fds[1]);
+	assert_int_equal(fds[1], -1);
+	expect_peer(f, 2, 0, &fds[2]);
+	assert_bound(fds[2], ABSENT);
+	fd_close(&old[1]);
+	expect_peer(f, 1, 0, &fds[1]);
+	assert_bound(fds[1], SECOND);
+	for (unsigned i = 0; i < 3; i++)
+		fd_close(&fds[i]);
+}
+
 /* --------------------------------------------------------------------------------------------- */
 
 #define NET_TEST(name)     cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -960,6 +1026,8 @@ int main(void)
 		NET_TEST(only_adverts_of_the_own_vrid_arrive),
 		NET_TEST(the_arp_socket_sees_what_concerns_us_and_its_filter_is_locked),
 		NET_TEST(a_new_engine_gets_the_port_of_the_old_one_as_soon_as_it_is_dead),
+		cmocka_unit_test_setup_teardown(
+			each_path_of_the_peer_link_has_a_socket_of_its_own, setup_paths, teardown),
 	};
 
 	if (unshare(CLONE_NEWNET) < 0 ||

@@ -24,8 +24,8 @@
 #include "tests/unit/tiny_model.h"
 
 /*
- * Two engines' peer links over real sockets on loopback (127.0.0.2, .3), in one process; the rest
- * of each engine is a recorder.
+ * Two engines' peer links over real sockets on loopback (127.0.0.2, .3; the second path of those
+ * that have two is 127.0.1.2, .3), in one process; the rest of each engine is a recorder.
  */
 #define A 0
 #define B 1
@@ -183,6 +183,8 @@ static void init_side(struct side *s, int self, uint32_t n_services)
 	s->e->services = calloc(n_services, sizeof(s->e->services[0]));
 	for (uint32_t i = 0; i < n_services; i++)
 		init_service(s->e, i);
+	for (unsigned path = 0; path < MODEL_PATHS_MAX; path++)
+		s->e->peer_paths[path].fd = -1;
 }
 
 static int set_up_services(void **state, uint32_t n)
@@ -208,6 +210,33 @@ static int set_up_many(void **state)
 	return set_up_services(state, MANY);
 }
 
+/* A second path: to both nodes, or to A alone. */
+static int set_up_paths(void **state, bool of_b)
+{
+	int r = set_up(state);
+	struct fixture *f = *state;
+
+	for (int i = 0; r == 0 && i < 2; i++) {
+		struct tiny_model *t = &f->side[i].model;
+
+		tiny_node(t, A)->n_further = 1;
+		tiny_node(t, A)->further[0].s_addr = inet_addr("127.0.1.2");
+		tiny_node(t, B)->n_further = of_b;
+		tiny_node(t, B)->further[0].s_addr = inet_addr("127.0.1.3");
+	}
+	return r;
+}
+
+static int set_up_two_paths(void **state)
+{
+	return set_up_paths(state, true);
+}
+
+static int set_up_uneven_paths(void **state)
+{
+	return set_up_paths(state, false);
+}
+
 static int tear_down(void **state)
 {
 	struct fixture *f = *state;
@@ -215,7 +244,8 @@ static int tear_down(void **state)
 	for (int i = 0; i < 2; i++) {
 		struct engine *e = f->side[i].e;
 
-		peer_io_open(e, 0, -1);
+		for (unsigned path = 0; path < MODEL_PATHS_MAX; path++)
+			peer_io_open(e, path, -1);
 		fd_close(&e->details.loadavg_fd);
 		fd_close(&e->details.meminfo_fd);
 		fd_close(&e->details.stat_fd);
@@ -360,7 +390,6 @@ static void a_node_without_linked_peers_is_never_silent(void **state)
 	peer_io_init(f->side[A].e);
 	peer_io_hello_now(f->side[A].e);
 	assert_non_null(find_event(&f->side[A], SERVICE_EV_SENT));
-	f->side[B].e->peer_paths[0].fd = -1;
 }
 
 /* An active node asks, the other one answers, and that is all. */
@@ -800,8 +829,186 @@ static void a_late_hello_timer_looks_at_the_news_first(void **state)
 	assert_int_equal(f->side[A].n_drains, 1);
 }
 
+/* ---- several paths ---------------------------------------------------------------------------- */
+
+static void open_second(struct fixture *f, int i)
+{
+	peer_io_open(f->side[i].e, 1, bind_udp(i == A ? "127.0.1.2" : "127.0.1.3", f->port));
+}
+
+static void connect_by_both(struct fixture *f)
+{
+	connect_both(f);
+	open_second(f, A);
+	open_second(f, B);
+	peer_io_hello_now(f->side[A].e);
+	settle(f);
+	forget(f);
+	for (int i = 0; i < 2; i++)
+		f->side[i].e->peers[!i].copies = 0;
+}
+
+/* As long ago as Active_Down and more: what is heard from now on is of today. */
+static void age(struct peer_paths *p)
+{
+	p->heard -= MTIME_SEC(100);
+	p->since -= MTIME_SEC(200);
+	for (unsigned i = 0; i < p->n; i++)
+		p->path[i].heard -= MTIME_SEC(100);
+}
+
+static void hello_timer_expires(struct engine *e)
+{
+	e->hello_due = mtime_now();
+	ev_invoke(e->loop, &e->hello_timer, EV_TIMER);
+}
+
+static void a_message_comes_by_every_path_and_counts_once(void **state)
+{
+	struct fixture *f = *state;
+	const struct engine_peer *p = &f->side[B].e->peers[A];
+	mtime before;
+
+	connect_by_both(f);
+	before = mtime_now();
+	peer_io_send_term(f->side[A].e, B, PEER_TYPE_FENCE, 0, 257, MODEL_NODES_MAX, false);
+	settle(f);
+	assert_int_equal(count_events(&f->side[B], SERVICE_EV_FENCE), 1);
+	assert_int_equal(p->copies, 1);
+	assert_int_equal(p->rejected[PEER_VERDICT_REPLAY], 0);
+	assert_int_equal(f->side[B].e->strays, 0);
+	assert_true(p->paths.path[0].heard >= before && p->paths.path[1].heard >= before);
+}
+
+static void either_path_alone_is_enough(void **state)
+{
+	struct fixture *f = *state;
+	struct engine *a = f->side[A].e;
+
+	connect_by_both(f);
+	for (unsigned dead = 0; dead < 2; dead++) {
+		int fd = fcntl(f->side[B].e->peer_paths[dead].fd, F_DUPFD_CLOEXEC, 3);
+
+		peer_io_open(f->side[B].e, dead, -1);
+		forget(f);
+		peer_io_hello_now(a);
+		assert_non_null(find_event(&f->side[A], SERVICE_EV_SENT));
+		peer_io_send_term(a, B, PEER_TYPE_FENCE, 0, 257 + dead, MODEL_NODES_MAX, false);
+		settle(f);
+		assert_int_equal(count_events(&f->side[B], SERVICE_EV_FENCE), 1);
+		peer_io_open(f->side[B].e, dead, fd);
+		settle(f); /* what waited in the socket is late, and of no use */
+		assert_int_equal(count_events(&f->side[B], SERVICE_EV_FENCE), 1);
+	}
+	peer_io_open(a, 0, -1);
+	assert_int_equal(peer_io_send_command(a, B, 7, "{}"), 0);
+	peer_io_open(a, 1, -1);
+	assert_int_equal(peer_io_send_command(a, B, 7, "{}"), -ENOTCONN);
+}
+
+/* All that waits on one path is read before the other brings anything. */
+static void a_slow_path_lives(void **state)
+{
+	struct fixture *f = *state;
+	struct engine_peer *p = &f->side[B].e->peers[A];
+	uint8_t buf[5][PEER_DATAGRAM_MAX];
+	size_t len[5];
+
+	connect_by_both(f);
+	for (unsigned i = 0; i < 5; i++) {
+		len[i] = forge(f, buf[i]);
+		send_from(f->side[A].e->peer_paths[0].fd, f, B, buf[i], len[i]);
+	}
+	settle(f);
+	for (unsigned i = 0; i < 5; i++)
+		send_from(f->side[A].e->peer_paths[1].fd, f, B, buf[i], len[i]);
+	settle(f);
+	assert_int_equal(count_events(&f->side[B], SERVICE_EV_FENCE), 5);
+	assert_int_equal(p->copies, 5);
+	assert_int_equal(p->rejected[PEER_VERDICT_REPLAY], 0);
+}
+
+static void a_replay_is_one_on_each_path(void **state)
+{
+	struct fixture *f = *state;
+	struct engine_peer *p = &f->side[B].e->peers[A];
+	uint8_t buf[PEER_DATAGRAM_MAX];
+	size_t len;
+
+	connect_by_both(f);
+	len = forge(f, buf);
+	for (unsigned i = 0; i < 6; i++)
+		send_from(f->side[A].e->peer_paths[i % 2].fd, f, B, buf, len);
+	settle(f);
+	assert_int_equal(count_events(&f->side[B], SERVICE_EV_FENCE), 1);
+	assert_int_equal(p->copies, 1);
+	assert_int_equal(p->rejected[PEER_VERDICT_REPLAY], 4);
+}
+
+static void an_address_of_another_node_is_no_path(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t buf[PEER_DATAGRAM_MAX];
+	size_t len;
+
+	connect_by_both(f);
+	len = forge(f, buf);
+	/* B's own second address, as if A had sent from there. */
+	send_from(f->side[B].e->peer_paths[1].fd, f, B, buf, len);
+	settle(f);
+	assert_int_equal(f->side[B].e->strays, 1);
+	assert_int_equal(f->side[B].n_events, 0);
+}
+
+static void a_dead_path_is_an_alarm_until_it_is_heard(void **state)
+{
+	struct fixture *f = *state;
+	struct engine *b = f->side[B].e;
+	struct peer_paths *p = &b->peers[A].paths;
+
+	connect_by_both(f);
+	for (unsigned dead = 0; dead < 2; dead++) {
+		age(p);
+		hello_timer_expires(b);
+		assert_false(p->path[0].lost || p->path[1].lost); /* nothing at all was heard */
+		p->heard = p->path[!dead].heard = mtime_now();
+		hello_timer_expires(b);
+		assert_true(p->path[dead].lost && !p->path[!dead].lost);
+		assert_int_equal(count_events(&f->side[B], SERVICE_EV_HELLO), 0);
+		peer_io_hello_now(f->side[A].e);
+		settle(f);
+		hello_timer_expires(b);
+		assert_false(p->path[0].lost || p->path[1].lost);
+		settle(f);
+		forget(f);
+	}
+}
+
+/* B's only address stands for both ends there: two pairs on either side. */
+static void the_last_path_stands_in_for_missing_ones(void **state)
+{
+	struct fixture *f = *state;
+
+	connect_both(f);
+	open_second(f, A);
+	settle(f);
+	for (int i = 0; i < 2; i++) {
+		struct engine_peer *p = &f->side[i].e->peers[!i];
+		mtime before = mtime_now();
+
+		assert_int_equal(p->paths.n, 2);
+		peer_io_hello_now(f->side[!i].e);
+		settle(f);
+		assert_true(p->paths.path[0].heard >= before);
+		assert_true(p->paths.path[1].heard >= before);
+		assert_int_equal(p->rejected[PEER_VERDICT_REPLAY], 0);
+		assert_int_equal(f->side[i].e->strays, 0);
+	}
+}
+
 #define t(name)	   cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define many(name) cmocka_unit_test_setup_teardown(name, set_up_many, tear_down)
+#define two(name)  cmocka_unit_test_setup_teardown(name, set_up_two_paths, tear_down)
 
 int main(void)
 {
@@ -831,6 +1038,14 @@ int main(void)
 		t(numbers_are_not_used_twice_when_the_last_record_is_lost),
 		t(a_record_of_another_version_means_a_new_session),
 		t(a_late_hello_timer_looks_at_the_news_first),
+		two(a_message_comes_by_every_path_and_counts_once),
+		two(either_path_alone_is_enough),
+		two(a_slow_path_lives),
+		two(a_replay_is_one_on_each_path),
+		two(an_address_of_another_node_is_no_path),
+		two(a_dead_path_is_an_alarm_until_it_is_heard),
+		cmocka_unit_test_setup_teardown(the_last_path_stands_in_for_missing_ones,
+						set_up_uneven_paths, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
