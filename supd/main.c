@@ -6,15 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "common/fd.h"
 #include "common/log.h"
+#include "supd/await.h"
 #include "supd/config/loader.h"
 #include "supd/config/model.h"
 #include "supd/keeper/keeper.h"
-#include "supd/keeper/notify.h"
 #include "supd/keeper/title.h"
 
 /*
@@ -208,33 +208,6 @@ static const struct model *load(const struct options *o)
 	exit(EXIT_CONFIG);
 }
 
-/*
- * At boot the node's address may come later than supd does.  That must not hold up the boot: who
- * waits for us is told that we are there.  What supd is told ends it, as long as nothing runs.
- */
-static const struct model *await_self(const struct model *m, int *ready_fd)
-{
-	const struct timespec second = { .tv_sec = 1 };
-	struct model *copy;
-	int self = loader_find_self(m);
-
-	if (self == MODEL_NONE) {
-		log_warn("no address of a [node:*] section is on this machine yet, waiting for one");
-		notify_systemd("READY=1\nSTATUS=waiting for the address of a node");
-		tell_parent(ready_fd, 0);
-	}
-	while (self == MODEL_NONE) {
-		nanosleep(&second, NULL);
-		self = loader_find_self(m);
-	}
-	copy = malloc(m->size);
-	if (!copy)
-		die("out of memory");
-	memcpy(copy, m, m->size);
-	copy->self = self;
-	return copy;
-}
-
 /* 0, 1 and 2 are open in every process of supd, so that no other descriptor gets their number. */
 static void tidy_descriptors(void)
 {
@@ -246,6 +219,21 @@ static void tidy_descriptors(void)
 	if (fd >= 0)
 		close(fd);
 	fd_close_all_but(NULL, 0);
+}
+
+/* Once nobody is there to read stderr, the system's log is told that it came to nothing. */
+static int run_when_found(struct keeper_args *args)
+{
+	bool daemon = args->ready_fd >= 0;
+	int r = await_self(args), status;
+
+	if (r != 0)
+		return r < 0 ? EXIT_FAILED : EXIT_OK;
+	status = keeper_run(args);
+	if (status != EXIT_OK && daemon && args->ready_fd < 0)
+		syslog(LOG_DAEMON | LOG_ERR, "supd: did not start when the node's address came; "
+					     "supd -n says why");
+	return status;
 }
 
 int main(int argc, char **argv)
@@ -269,9 +257,7 @@ int main(int argc, char **argv)
 		args.ready_fd = daemonise();
 	if (chdir("/") < 0)
 		die("cannot chdir to /: %s", strerror(errno));
-	if (args.m->self == MODEL_NONE)
-		args.m = await_self(args.m, &args.ready_fd);
-	status = keeper_run(&args);
+	status = args.m->self == MODEL_NONE ? run_when_found(&args) : keeper_run(&args);
 	if (status != EXIT_OK)
 		tell_parent(&args.ready_fd, status);
 	return status;

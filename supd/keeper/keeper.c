@@ -98,6 +98,8 @@ static struct keeper *keeper_new(const struct keeper_args *args)
 	k->role_leaf_n = k->hook_n = 1;
 	k->status = 1;
 	init_fds(k);
+	if (args->lock_fd > 0)
+		k->lock_fd = args->lock_fd;
 	k->services = calloc(m->n_services + 1, sizeof(*k->services));
 	k->programs = calloc(m->n_programs + 1, sizeof(*k->programs));
 	k->batons = calloc(m->n_services + 1, sizeof(*k->batons));
@@ -200,14 +202,17 @@ static int open_own_fds(struct keeper *k)
 	return -errno;
 }
 
-static int take_lock(struct keeper *k)
+int keeper_lock(const struct model *m, int *ret_fd)
 {
 	char path[PATH_MAX];
 	pid_t holder = 0;
-	int r = rundir_path(k->m, "supd.pid", path, sizeof(path));
+	int r = rundir_make(m);
 
+	if (r < 0)
+		return r; /* logged */
+	r = rundir_path(m, "supd.pid", path, sizeof(path));
 	if (r == 0)
-		r = pidfile_lock(path, &k->lock_fd, &holder);
+		r = pidfile_lock(path, ret_fd, &holder);
 	if (r == -EBUSY)
 		log_error("supd is running already, pid %d (%s is locked)", (int)holder, path);
 	else if (r == -EPERM)
@@ -215,6 +220,15 @@ static int take_lock(struct keeper *k)
 	else if (r < 0)
 		log_error("cannot lock %s: %s", path, strerror(-r));
 	return r;
+}
+
+void keeper_unlock(const struct model *m, int *fd)
+{
+	char path[PATH_MAX];
+
+	if (rundir_path(m, "supd.pid", path, sizeof(path)) == 0)
+		unlink(path);
+	fd_close(fd);
 }
 
 /* Both ends stay open here: a role that dies loses no line, and no reader is no SIGPIPE. */
@@ -246,12 +260,10 @@ static int open_watches(struct keeper *k)
 
 static int keeper_open(struct keeper *k)
 {
-	int r = rundir_make(k->m);
+	int r = k->lock_fd >= 0 ? 0 : keeper_lock(k->m, &k->lock_fd);
 
 	if (r == 0)
 		r = open_own_fds(k);
-	if (r == 0)
-		r = take_lock(k);
 	if (r == 0)
 		r = cgroup_tree_open(k);
 	if (r == 0)

@@ -24,8 +24,16 @@ struct keeper_args {
 	 * whom also stdout and stderr are then left); -1: none.
 	 */
 	int ready_fd;
+	int lock_fd; /* > 0: of keeper_lock(), done already; 0: keeper_run() does it */
 	struct title title; /* the memory of the command line; all zero: none */
 };
+
+/*
+ * Makes the directories and locks run_dir/supd.pid: from here on no second supd starts.  0 or
+ * -errno, with the reason logged.  The lock is this process's, and ends with it.
+ */
+int keeper_lock(const struct model *m, int *ret_fd);
+void keeper_unlock(const struct model *m, int *fd);
 
 /* Returns the exit status of supd. */
 int keeper_run(const struct keeper_args *args);

@@ -89,6 +89,29 @@ def supd_waits_for_its_address(bin_dir):
         lab.wait_active("a", 15)
 
 
+@case
+def supd_that_waits_for_its_address_is_there_and_can_be_ended(bin_dir):
+    """It has let go of who started it, a second one is refused, and SIGTERM leaves nothing."""
+    with Lab(bin_dir, nodes=("a",)) as lab:
+        lab.ip("a", "addr", "flush", "dev", "eth0")
+        words = ["nsenter", f"--net={lab.ns_path('a')}", lab.supd, "-c", lab.config,
+                 "--prefix", lab.a.prefix]
+        pidfile = os.path.join(lab.a.prefix, "run/supd/supd.pid")
+        # Captured: returns only once the daemon has let go of the pipe.
+        begun = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+        assert begun.returncode == 0 and "waiting" in begun.stderr, begun
+        with open(pidfile, encoding="ascii") as f:
+            pid = int(f.read())
+        try:
+            assert alive(pid)
+            again = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+            assert again.returncode == 1 and str(pid) in again.stderr, again
+        finally:
+            os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not alive(pid), 5, "the waiting supd ended")
+        assert not os.path.exists(pidfile)
+
+
 # ---- the init script -----------------------------------------------------------------------------
 
 
