@@ -132,6 +132,11 @@ void die(const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	fputc('\n', stderr);
 	va_end(ap);
+	if (sink.framed) {
+		va_start(ap, fmt);
+		log_v(LOG_LEVEL_ERROR, fmt, ap);
+		va_end(ap);
+	}
 	_exit(1);
 }
 

@@ -29,7 +29,10 @@ void log_notice(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Print to stderr and _exit(1).  Legal only before a loop starts. */
+/*
+ * Print to stderr, and to the log where that is the scribe's pipe (a daemon has no stderr), and
+ * _exit(1).  Legal only before a loop starts.
+ */
 void die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* Lower-case name of a level ("info"), or -EINVAL; and back. */

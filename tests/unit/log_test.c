@@ -145,6 +145,22 @@ static void die_says_why_and_exits_1(void **state)
 	assert_string_equal(read_log(), "supd: no way\n");
 }
 
+/* A daemon's stderr is /dev/null: why a role does not start must be in the log too. */
+static void a_role_that_dies_says_why_in_the_log(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		close(STDERR_FILENO);
+		log_init(pipe_fds[1], "scribe", LOG_LEVEL_INFO, true);
+		die("no %s", "way");
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	assert_string_equal(read_log(), "3scribe: no way\n");
+}
+
 #define t(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -154,6 +170,7 @@ int main(void)
 		t(lines_above_the_level_are_not_written), t(a_text_cannot_forge_a_second_line),
 		t(a_long_line_is_cut_and_still_ends), t(a_full_pipe_drops_counts_and_says_so),
 		t(levels_have_names), t(die_says_why_and_exits_1),
+		t(a_role_that_dies_says_why_in_the_log),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
