@@ -136,13 +136,13 @@ void svc_on_release(struct svc_step *x, const struct service_event *ev)
 		}
 		return;
 	}
+	svc_see_term(x, ev->term);
 	/*
 	 * It was sent after the newest of our messages that its sender had heard.  One that has been
 	 * under way for longer may have been taken back by what got lost; it is repeated.
 	 */
 	if (!svc_within(x->now, s->peers[ev->peer].echoed, svc_down_interval(s)))
 		return;
-	svc_see_term(x, ev->term);
 	struct service_action *a = svc_emit(x, SERVICE_ACT_SEND_RELEASED);
 	a->peer = ev->peer;
 	a->term = ev->term;

@@ -608,6 +608,10 @@ static void a_release_that_was_long_under_way_is_no_reason(void **state)
 			     .type = SERVICE_EV_RELEASE, .peer = 1, .term = 2, .successor = 0});
 	assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
 	assert_false(kit_did(&k, SERVICE_ACT_SEND_RELEASED));
+	/* ... but its term is one that somebody acted under */
+	kit_step(&k, (struct service_event){
+			     .type = SERVICE_EV_RELEASE, .peer = 1, .term = 514, .successor = 0});
+	assert_int_equal(k.s.persist.term_seen, 514);
 }
 
 static void an_unkillable_tree_is_told_and_does_not_hold_the_release(void **state)
