@@ -149,6 +149,9 @@ static void add_inactive(const json_t *reply, const json_t *service, char *line,
 			 candidate(reply, service), name);
 	else if (reply_is(service, "latched"))
 		text_add(line, size, "DOWN, person needed: supctl reset");
+	else if (reply_is_state(service, "stopped")) /* --here, and nobody else has it */
+		text_add(line, size, "not active here, stopped on this node by a person: supctl start %s",
+			 name);
 	else if (hears_others(reply))
 		text_add(line, size, "DOWN, active nowhere: supctl explain %s", name);
 	else /* a host that is cut off knows nothing of the others */

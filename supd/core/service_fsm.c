@@ -93,13 +93,17 @@ void svc_set_state(struct svc_step *x, enum service_state state, enum service_ca
 {
 	struct service_fsm *s = x->s;
 	enum service_state from = s->state;
+	struct service_action *a;
 
 	s->state = state;
 	s->cause = cause;
 	s->since = x->now;
 	s->phase = SERVICE_PHASE_NONE;
 	s->phase_since = x->now;
-	svc_emit(x, SERVICE_ACT_STATE)->from = from;
+	a = svc_emit(x, SERVICE_ACT_STATE);
+	a->from = from;
+	a->to = state;
+	a->cause = cause;
 	svc_emit(x, SERVICE_ACT_BATON);
 	svc_emit(x, SERVICE_ACT_HELLO_NOW);
 }

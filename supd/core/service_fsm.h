@@ -332,7 +332,7 @@ enum service_action_type {
 	SERVICE_ACT_PROGRAMS_STOP,   /* in reverse order; give_up: members end as fatal */
 	SERVICE_ACT_PROGRAMS_ALLOW,  /* a restart that waited may go */
 	SERVICE_ACT_QUIESCE,	   /* term: kill everything at once, and confirm */
-	SERVICE_ACT_STATE,	   /* transition: from; state, cause, term are in the machine */
+	SERVICE_ACT_STATE,	   /* transition: from, to, cause; a step may make several */
 	SERVICE_ACT_ALARM,	   /* alarm; ok: true raised, false cleared */
 	SERVICE_ACT_ENDED,	   /* after CMD_END: nothing is left here */
 	SERVICE_ACT_FENCE_COMMAND, /* peer, term: run fence_command; FENCE_COMMAND answers */
@@ -345,7 +345,7 @@ struct service_action {
 	unsigned successor;
 	bool ok, give_up, ending;
 	enum service_cause cause;
-	enum service_state from;
+	enum service_state from, to;
 	enum service_alarm alarm;
 };
 

@@ -183,17 +183,18 @@ void service_io_reconcile(struct engine *e, uint32_t row)
 /* ---- actions ------------------------------------------------------------------------------------------------ */
 
 /* What a reader of the log asks next, where the cause alone does not say it; else "". */
-static void change_detail(const struct engine_service *svc, char *buf, size_t size)
+static void change_detail(const struct engine_service *svc, const struct service_action *a,
+			  char *buf, size_t size)
 {
 	const struct service_fsm *f = &svc->fsm;
 	mtime now = mtime_now();
 
 	buf[0] = '\0';
-	if (f->state == SERVICE_STATE_RELEASING && f->cause == SERVICE_CAUSE_STEP_DOWN &&
+	if (a->to == SERVICE_STATE_RELEASING && a->cause == SERVICE_CAUSE_STEP_DOWN &&
 	    f->persist.term_seen > f->term)
 		snprintf(buf, size, "; another node has term %llu",
 			 (unsigned long long)f->persist.term_seen);
-	if (f->state != SERVICE_STATE_TAKING_OVER || f->cause != SERVICE_CAUSE_TAKEOVER)
+	if (a->to != SERVICE_STATE_TAKING_OVER || a->cause != SERVICE_CAUSE_TAKEOVER)
 		return;
 	for (uint32_t p = 0; p < f->config.n_nodes; p++) {
 		const char *name = model_node_name(svc->engine->m, p);
@@ -214,12 +215,13 @@ static void log_transition(struct engine_service *svc, const struct service_acti
 	struct service_fsm *f = &svc->fsm;
 	char detail[256];
 
-	change_detail(svc, detail, sizeof(detail));
-	svc->last_cause = f->cause;
-	svc->last_change_wall = (int64_t)time(NULL);
+	change_detail(svc, a, detail, sizeof(detail));
+	svc->last_cause = a->cause;
+	/* A new engine that goes on changes nothing: the machine knows since when it is so. */
+	svc->last_change_wall = (int64_t)time(NULL) - (mtime_now() - f->since) / MTIME_SEC(1);
 	log_notice("service %s: %s -> %s (cause %s, term %llu%s)",
 		   model_service_name(svc->engine->m, svc->row), service_state_name(a->from),
-		   service_state_name(f->state), service_cause_name(f->cause),
+		   service_state_name(a->to), service_cause_name(a->cause),
 		   (unsigned long long)f->term, detail);
 }
 

@@ -518,6 +518,31 @@ static void at_the_limit_with_a_failed_peer_a_person_is_needed(void **state)
 	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
 }
 
+/* Several in one step are told one by one, so that the log has a chain without gaps. */
+static void transitions_of_a_step_follow_each_other(void **state)
+{
+	struct service_report failed = kit_report(SERVICE_STATE_FAILED, 1);
+	enum service_state last = SERVICE_STATE_FAILED;
+	unsigned n = 0;
+	struct kit k;
+
+	kit_boot(&k, 2);
+	failed.latched = true;
+	k.s.persist.latched = true;
+	k.s.state = SERVICE_STATE_FAILED;
+	kit_hello(&k, 1, failed);
+	kit_command(&k, SERVICE_CMD_RESET);
+	for (unsigned i = 0; i < k.acts.n; i++) {
+		if (k.acts.a[i].type != SERVICE_ACT_STATE)
+			continue;
+		assert_int_equal(k.acts.a[i].from, last);
+		last = k.acts.a[i].to;
+		n++;
+	}
+	assert_true(n >= 2);
+	assert_int_equal(last, k.s.state);
+}
+
 static void at_the_limit_with_an_unreachable_peer_it_goes_on(void **state)
 {
 	struct kit k;
@@ -956,6 +981,7 @@ int main(void)
 		cmocka_unit_test(a_missing_standby_is_said_again_every_hour),
 		cmocka_unit_test(at_the_limit_a_fit_peer_gets_it_and_this_node_is_latched),
 		cmocka_unit_test(at_the_limit_with_a_failed_peer_a_person_is_needed),
+		cmocka_unit_test(transitions_of_a_step_follow_each_other),
 		cmocka_unit_test(at_the_limit_with_an_unreachable_peer_it_goes_on),
 		cmocka_unit_test(release_that_names_us_is_taken_without_waiting),
 		cmocka_unit_test(release_that_names_another_waits),
