@@ -135,7 +135,7 @@ def guard_killed_program_is_started_anew(bin_dir):
         old = lab.a.program_pids()
         lab.a.kill("guard")
         wait_until(lambda: not any(alive(p) for p in old), 2, "death of all its members")
-        wait_until(lambda: lab.a.is_active() and lab.a.program()["pid"] not in old, 10, "a new one")
+        wait_until(lambda: lab.a.runs_as_another_than(*old), 10, "a new one")
         assert lab.a.program()["restarts"]["total"] >= 1
 
 
@@ -151,7 +151,7 @@ def program_killed_is_restarted_at_once(bin_dir):
         probe = lab.probe()
         probe.wait_answer("a")
         old = lab.a.kill_program()
-        wait_until(lambda: lab.a.is_active() and lab.a.program()["pid"] != old, 5, "a restart")
+        wait_until(lambda: lab.a.runs_as_another_than(old), 5, "a restart")
         row = lab.a.program()
         assert row["restarts"]["total"] == 1 and row["last_exit"]["signal"] == "KILL", row
         probe.wait_answer("a")
@@ -212,7 +212,7 @@ def stop_start_and_restart_of_a_program(bin_dir):
     with one_node(bin_dir) as lab:
         first = lab.a.program()["pid"]
         lab.a.supctl_ok("restart", "master")
-        wait_until(lambda: lab.a.is_active() and lab.a.program()["pid"] != first, 5, "a restart")
+        wait_until(lambda: lab.a.runs_as_another_than(first), 5, "a restart")
         assert lab.a.supctl("is-active", "master")[0] == 0
         lab.a.supctl_ok("stop", "master")
         wait_until(lambda: lab.a.program()["state"] == "stopped", 5, "stopped")

@@ -70,8 +70,7 @@ def host_that_boots_isolated_does_not_start(bin_dir):
 def ladder_restart_then_handover_then_person(bin_dir):
     with settled(bin_dir, restart_limit="3/60s") as lab:
         lab.a.kill_program()
-        wait_until(lambda: lab.a.is_active() and lab.a.program()["restarts"]["total"] == 1, 5,
-                   "a restart")
+        wait_until(lambda: lab.a.runs_after_restarts(1), 5, "a restart")
         lab.a.crash_loop()
         lab.a.kill_program()
         lab.wait_active("b", 15)

@@ -234,6 +234,15 @@ class Node:
         return bool(service and program and service["state"] == "active"
                     and program["state"] == "running" and program["pid"])
 
+    def runs_after_restarts(self, count):
+        """The program runs, and has been restarted that often: one look at both."""
+        program = self.program()
+        return bool(program and program["pid"] and program["restarts"]["total"] == count)
+
+    def runs_as_another_than(self, *pids):
+        program = self.program()
+        return bool(program and program["pid"] and program["pid"] not in pids)
+
     def target_answered(self):
         """The gateway has answered a probe: from now on this node can tell its own isolation."""
         code, text = self.supctl("--json", "explain")
