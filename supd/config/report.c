@@ -200,9 +200,12 @@ static void print_service(struct report *r, uint32_t row)
 {
 	const struct model_service *s = model_service(r->m, row);
 
-	fprintf(r->out, "service %s: advert_int %lldms, vip_lease %lldms, fence_timeout %lldms\n",
-		model_service_name(r->m, row), ms(s->advert_int), ms(s->vip_lease),
-		ms(s->fence_timeout));
+	char lease[32] = "off";
+
+	if (s->vip_lease != 0)
+		snprintf(lease, sizeof(lease), "%lldms", ms(s->vip_lease));
+	fprintf(r->out, "service %s: advert_int %lldms, vip_lease %s, fence_timeout %lldms\n",
+		model_service_name(r->m, row), ms(s->advert_int), lease, ms(s->fence_timeout));
 	for (int i = 0; r->m->n_nodes > 1 && i < (int)r->m->n_nodes; i++)
 		if (model_node(r->m, (uint32_t)i)->peer_link)
 			print_active_on(r, row, i);

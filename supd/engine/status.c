@@ -16,8 +16,9 @@
 #define ALARM_TEXTS(X)                                                                             \
 	X(NO_STANDBY, "no other node could take over if this one failed; start supd there, or "    \
 		      "clear its failure: supctl reset there")                                     \
-	X(PERSON_NEEDED, "it failed on every node and is not started again by itself; find the "   \
-			 "reason in the programs' logs, then: supctl reset --all")                 \
+	X(PERSON_NEEDED, "it failed here, and no other node can run it: nothing is started again " \
+			 "by itself; find the reason in the programs' logs, then: supctl reset "   \
+			 "--all")                                                                  \
 	X(VRRP_PATH, "the active node is heard on the peer link, but its VRRP adverts are not: "   \
 		     "let IP protocol 112 pass between the nodes (firewall, switch)")              \
 	X(PEER_LINK, "VRRP adverts are heard, but nothing on the peer link: let UDP peer_port "    \
