@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """supd as a daemon: its command line, bad configuration, the init script."""
+import grp
 import os
+import pwd
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 
@@ -87,6 +90,26 @@ def supd_waits_for_its_address(bin_dir):
         lab.ip("a", "addr", "add", "10.77.0.11/24", "dev", "eth0")
         lab.ip("a", "route", "add", "default", "via", "10.77.0.1")
         lab.wait_active("a", 15)
+
+
+@case
+def files_have_the_modes_and_owners_of_the_contract(bin_dir):
+    with Lab(bin_dir, nodes=("a",), wait_for_peer="1s", supd="socket_mode = 0620\n") as lab:
+        lab.a.start()
+        lab.wait_active("a")
+        for path, mode, user, group in (
+                ("run/supd", 0o755, "nobody", "nogroup"),
+                ("run/supd/supd.pid", 0o644, "root", "root"),
+                ("run/supd/supd.sock", 0o620, "root", "nogroup"),
+                ("var/lib/supd", 0o750, "nobody", "nogroup"),
+                ("var/log/supd", 0o755, "nobody", "nogroup"),
+                ("var/log/supd/master.log", 0o640, "nobody", "nogroup")):
+            st = os.lstat(os.path.join(lab.a.prefix, path))
+            got = (stat.S_IMODE(st.st_mode), pwd.getpwuid(st.st_uid).pw_name,
+                   grp.getgrgid(st.st_gid).gr_name)
+            assert got == (mode, user, group), f"{path}: {oct(got[0])} {got[1]}:{got[2]}"
+        with open(os.path.join(lab.a.prefix, "run/supd/supd.pid"), encoding="ascii") as f:
+            assert int(f.read()) == lab.a.role("keeper")
 
 
 @case
