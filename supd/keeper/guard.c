@@ -125,7 +125,7 @@ struct guard *guard_ready(const struct service *s)
 
 #define TASK_EXITING 0x4u /* PF_EXITING of the kernel's task flags, field 9 of stat */
 
-bool guard_is_dying(const struct guard *g)
+static bool is_dying(int pid)
 {
 	char path[48], text[512];
 	const char *at = NULL;
@@ -133,7 +133,7 @@ bool guard_is_dying(const struct guard *g)
 	size_t n = 0;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)g->pid);
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	f = fopen(path, "re");
 	if (f) {
 		n = fread(text, 1, sizeof(text) - 1, f);
@@ -144,6 +144,42 @@ bool guard_is_dying(const struct guard *g)
 	if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) != 1)
 		return true;
 	return (flags & TASK_EXITING) != 0;
+}
+
+bool guard_is_dying(const struct guard *g)
+{
+	return is_dying((int)g->pid);
+}
+
+/* A kernel that does not tell (no CONFIG_PROC_CHILDREN): perhaps. */
+bool guard_has_strays(const struct guard *g)
+{
+	char path[48];
+	bool found = false;
+	int child;
+	FILE *f;
+
+	if (!g->used)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)g->pid, (int)g->pid);
+	f = fopen(path, "re");
+	if (!f)
+		return true;
+	while (!found && fscanf(f, "%d", &child) == 1)
+		found = !is_dying(child);
+	fclose(f);
+	return found;
+}
+
+bool guard_is_ending(const struct keeper *k, const struct service *s)
+{
+	for (const struct guard *g = k->guards; g; g = g->next) {
+		struct pollfd p = { .fd = g->pidfd, .events = POLLIN };
+
+		if (g->service == s->row && g->retired && poll(&p, 1, 0) == 0)
+			return true;
+	}
+	return false;
 }
 
 static void guard_free(struct guard *g)
@@ -244,6 +280,7 @@ static void died_unasked(struct keeper *k, struct guard *g)
 static void on_death(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct guard *g = w->data;
+	struct keeper *k = g->k;
 	int code, signo;
 
 	(void)revents;
@@ -251,8 +288,9 @@ static void on_death(struct ev_loop *loop, ev_io *w, int revents)
 	if (!process_reap(g->pidfd, &code, &signo))
 		return;
 	if (!g->retired)
-		died_unasked(g->k, g);
+		died_unasked(k, g);
 	guard_free(g);
+	run_poll(k); /* runs that waited for it are gone */
 }
 
 static void retire_unready(struct guard *g, int error)

@@ -27,6 +27,15 @@ bool guard_is_dying(const struct guard *g);
 /* Replace those that do not get ready, and watch again what could not be reaped. */
 void guard_poll(struct keeper *k);
 
+/*
+ * Whether processes live in its namespace that are children of the guard by now: what a dead main
+ * process has left.
+ */
+bool guard_has_strays(const struct guard *g);
+
+/* Whether one that was killed is still at it: its members are dead when it is. */
+bool guard_is_ending(const struct keeper *k, const struct service *s);
+
 /* Kill the present one (everything in its namespace dies with it). */
 void guard_retire(struct keeper *k, struct service *s);
 

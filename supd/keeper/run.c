@@ -3,9 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <unistd.h>
 
 #include "common/fd.h"
@@ -14,11 +12,9 @@
 #include "supd/keeper/guard.h"
 #include "supd/keeper/process.h"
 #include "supd/keeper/roles.h"
-#include "supd/keeper/service.h"
+#include "supd/keeper/run_internal.h"
 #include "supd/keeper/spawn.h"
 #include "supd/keeper/spawn_child.h"
-#include "supd/keeper/state.h"
-#include "supd/keeper/streams.h"
 
 /*
  *   START --> [pending: no guard yet] --> STARTING --exec pipe--> UP --------> ENDED --> NONE
@@ -29,26 +25,25 @@
  *
  * The exec pipe is CLOEXEC in the child: EOF means exec, or death before it.  Which of the two is
  * not told apart: killed a moment before or after exec is the same death (SPAWNED, then EXITED).
+ * What takes too long for it (a file system that hangs) is killed, and FAILED.
  *
  * A program has one run at a time: the next START is refused until GONE, so nothing is ever
  * started into, or beside, what is left of the last one.
  */
 
-#define REFILL_STEP 16 /* leaves at a time: 0.1 ms each */
-
-static struct service *service_of(struct keeper *k, const struct program *p)
+struct service *run_service(struct keeper *k, const struct program *p)
 {
 	return p->service == MODEL_NONE ? NULL : &k->services[p->service];
 }
 
 static int64_t pid_or_0(const struct run *r)
 {
-	return r->state == RUN_ENDED ? 0 : r->pid;
+	return r->state == RUN_ENDED || r->told ? 0 : r->pid;
 }
 
 /* ---- telling the engine ----------------------------------------------------------------------- */
 
-static void tell_failed(struct keeper *k, const struct program *p, uint64_t order, uint32_t stage,
+void run_tell_failed(struct keeper *k, const struct program *p, uint64_t order, uint32_t stage,
 			int error)
 {
 	const struct ipc_spawn_failed m = { .h = { IPC_SPAWN_FAILED, k->generation },
@@ -116,67 +111,6 @@ void run_tell_all(struct keeper *k)
 	}
 }
 
-/* ---- leaves ------------------------------------------------------------------------------------ */
-
-static int make_leaf(struct keeper *k, struct program *p)
-{
-	struct service *s = service_of(k, p);
-	char path[64];
-	int r;
-
-	if (!k->has_cgroup || p->next.dir_fd >= 0)
-		return 0;
-	r = cgroup_leaf_make(s ? s->dir_fd : k->node_fd, model_program_name(k->m, p->row),
-			     &p->leaf_n, &p->next);
-	if (r < 0)
-		return r;
-	/* Where the watch cannot be had (fs.inotify limits), run_poll() finds the end. */
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", p->next.events_fd);
-	p->next.wd = inotify_add_watch(k->inotify_fd, path, IN_MODIFY);
-	return 0;
-}
-
-static void drop_leaf(struct keeper *k, struct cgroup_leaf *l)
-{
-	if (l->wd >= 0)
-		inotify_rm_watch(k->inotify_fd, l->wd);
-	cgroup_leaf_drop(l);
-}
-
-void run_drop_next(struct keeper *k, struct program *p)
-{
-	drop_leaf(k, &p->next);
-}
-
-static void on_refill(struct ev_loop *loop, ev_timer *w, int revents)
-{
-	struct keeper *k = w->data;
-	unsigned made = 0;
-
-	(void)loop;
-	(void)revents;
-	for (uint32_t i = 0; i < k->m->n_programs && k->ending == ENDING_NOT; i++) {
-		if (!k->has_cgroup || k->programs[i].next.dir_fd >= 0)
-			continue;
-		if (made++ == REFILL_STEP) {
-			run_refill(k);
-			return;
-		}
-		/* No further one now, or this would go round and round: each start tries anew. */
-		if (make_leaf(k, &k->programs[i]) < 0)
-			return;
-	}
-}
-
-void run_refill(struct keeper *k)
-{
-	if (ev_is_active(&k->refill))
-		return;
-	ev_timer_init(&k->refill, on_refill, 0., 0.);
-	k->refill.data = k;
-	ev_timer_start(k->loop, &k->refill);
-}
-
 /* ---- the end ------------------------------------------------------------------------------------ */
 
 static void clear(struct keeper *k, struct program *p)
@@ -188,7 +122,7 @@ static void clear(struct keeper *k, struct program *p)
 	fd_close(&r->pidfd);
 	fd_close(&r->exec_fd);
 	spawn_free_block(p);
-	drop_leaf(k, &r->leaf);
+	run_drop_leaf(k, &r->leaf);
 	r->state = RUN_NONE;
 	run_refill(k);
 	ending_poll(k);
@@ -202,50 +136,34 @@ static bool is_empty(const struct run *r)
 	return kill(-r->pid, 0) < 0 && errno == ESRCH;
 }
 
-static void check_gone(struct keeper *k, struct program *p)
+/*
+ * A process may have left its cgroup (su with pam_systemd moves itself into a session's), but not
+ * its PID namespace.  It cannot be told whose it is, so this waits until it can only be this run's.
+ */
+static bool left_something(struct keeper *k, const struct program *p)
 {
-	if (p->run.state != RUN_ENDED || !is_empty(&p->run))
+	struct service *s = run_service(k, p);
+
+	if (!s || !s->namespaced)
+		return false;
+	for (uint32_t i = 0; i < k->m->n_programs; i++)
+		if (k->programs[i].service == p->service && &k->programs[i] != p &&
+		    k->programs[i].run.state != RUN_NONE)
+			return false;
+	if (s->guard && guard_has_strays(s->guard)) {
+		log_warn("program %s: processes of it have left its cgroup, killing them",
+			 model_program_name(k->m, p->row));
+		guard_retire(k, s);
+	}
+	return guard_is_ending(k, s);
+}
+
+void run_check_gone(struct keeper *k, struct program *p)
+{
+	if (p->run.state != RUN_ENDED || !is_empty(&p->run) || left_something(k, p))
 		return;
 	tell_gone(k, p);
 	clear(k, p);
-}
-
-/* A start that no guard came up for in its time is void: said, or the engine would wait for it. */
-static void check_pending(struct keeper *k, struct program *p)
-{
-	if (p->pending && p->start.valid_until <= mtime_now())
-		run_refuse_pending(k, p, IPC_STAGE_GUARD, ETIMEDOUT);
-}
-
-void run_poll(struct keeper *k)
-{
-	for (uint32_t i = 0; i < k->m->n_programs; i++) {
-		struct program *p = &k->programs[i];
-
-		if (p->run.pidfd >= 0)
-			ev_io_start(k->loop, &p->run.death); /* on_death() may have stopped it */
-		check_gone(k, p);
-		check_pending(k, p);
-	}
-}
-
-static void on_inotify(struct ev_loop *loop, ev_io *w, int revents)
-{
-	_Alignas(struct inotify_event) char buf[4096];
-	struct keeper *k = w->data;
-	ssize_t n = read(k->inotify_fd, buf, sizeof(buf));
-
-	(void)loop;
-	(void)revents;
-	for (char *at = buf; n > 0 && at < buf + n;) {
-		const struct inotify_event *e = (const struct inotify_event *)(const void *)at;
-
-		at += sizeof(*e) + e->len;
-		for (uint32_t i = 0; i < k->m->n_programs; i++)
-			if (k->programs[i].run.state == RUN_ENDED &&
-			    k->programs[i].run.leaf.wd == e->wd)
-				check_gone(k, &k->programs[i]);
-	}
 }
 
 /* ---- the exec pipe ------------------------------------------------------------------------------- */
@@ -291,15 +209,40 @@ static void on_exec(struct ev_loop *loop, ev_io *w, int revents)
 
 /* ---- death of the main process -------------------------------------------------------------------- */
 
+static void tell_never_ran(struct keeper *k, struct program *p)
+{
+	if (p->run.told)
+		return;
+	p->run.told = true;
+	if (p->run.announced)
+		tell_exited(k, p, 127, 0);
+	else
+		run_tell_failed(k, p, p->run.order, p->run.stage, p->run.error);
+}
+
 static void never_ran(struct keeper *k, struct program *p)
 {
-	if (p->run.announced) {
-		tell_exited(k, p, 127, 0);
+	tell_never_ran(k, p);
+	if (p->run.announced)
 		tell_gone(k, p);
-	} else {
-		tell_failed(k, p, p->run.order, p->run.stage, p->run.error);
-	}
 	clear(k, p);
+}
+
+/*
+ * Before exec the child looks at directories and files that may never answer.  It is dead from here
+ * on, though perhaps not gone for long: the engine must not wait for that.
+ */
+static void check_exec(struct keeper *k, struct program *p)
+{
+	struct run *r = &p->run;
+
+	if (r->state != RUN_STARTING || mtime_now() < r->exec_by)
+		return;
+	run_kill(k, p);
+	r->state = RUN_FAILED;
+	r->stage = IPC_STAGE_DEADLINE;
+	r->error = ETIMEDOUT;
+	tell_never_ran(k, p);
 }
 
 static void on_death(struct ev_loop *loop, ev_io *w, int revents)
@@ -320,52 +263,13 @@ static void on_death(struct ev_loop *loop, ev_io *w, int revents)
 	}
 	p->run.state = RUN_ENDED;
 	tell_exited(k, p, code, signo);
-	check_gone(k, p);
+	run_check_gone(k, p);
 }
 
-/* ---- starting ---------------------------------------------------------------------------------------- */
-
-/* An empty cgroup may be tidied away by whoever finds it. */
-static bool leaf_was_removed(const struct program *p, int r, enum ipc_stage stage)
-{
-	return p->next.dir_fd >= 0 && stage == IPC_STAGE_CLONE && (r == -ENODEV || r == -ENOENT);
-}
-
-static int launch(struct keeper *k, struct program *p, const struct ipc_start *s,
-		  enum ipc_stage *ret_stage)
-{
-	struct service *svc = service_of(k, p);
-	const struct guard *g = svc ? guard_ready(svc) : NULL;
-	int r;
-
-	*ret_stage = IPC_STAGE_LOG;
-	r = streams_open(k, p);
-	if (r < 0)
-		return r;
-	*ret_stage = IPC_STAGE_CGROUP;
-	r = make_leaf(k, p);
-	if (r == 0)
-		r = spawn_program(k, p, s, g, ret_stage);
-	if (!leaf_was_removed(p, r, *ret_stage))
-		return r;
-	run_drop_next(k, p);
-	*ret_stage = IPC_STAGE_CGROUP;
-	r = make_leaf(k, p);
-	return r < 0 ? r : spawn_program(k, p, s, g, ret_stage);
-}
-
-static void launched(struct keeper *k, struct program *p, const struct ipc_start *s)
+void run_watch(struct keeper *k, struct program *p)
 {
 	struct run *r = &p->run;
 
-	r->state = RUN_STARTING;
-	r->number = ++p->runs;
-	r->order = s->order;
-	r->term = s->term;
-	r->announced = r->killed_by_deadline = r->killed = false;
-	r->started = mtime_now();
-	r->leaf = p->next;
-	p->next = CGROUP_LEAF_NONE;
 	ev_io_init(&r->exec, on_exec, r->exec_fd, EV_READ);
 	ev_io_init(&r->death, on_death, r->pidfd, EV_READ);
 	r->exec.data = r->death.data = p;
@@ -373,92 +277,19 @@ static void launched(struct keeper *k, struct program *p, const struct ipc_start
 	ev_io_start(k->loop, &r->death);
 }
 
-/* Why an order is void, or NULL. */
-static const char *refusal(struct keeper *k, const struct program *p, const struct ipc_start *s)
-{
-	const struct service *svc = service_of(k, p);
-	mtime now = mtime_now();
+/* ---- the look at all ------------------------------------------------------------------------------ */
 
-	if (k->ending != ENDING_NOT)
-		return "supd is ending";
-	if (s->h.generation != k->generation) /* it was pending */
-		return "its engine is gone";
-	if (p->run.state != RUN_NONE)
-		return "its last run is not gone";
-	if (s->valid_until <= now)
-		return "the order came too late";
-	if (svc && s->kill_at <= now)
-		return "the service's deadline has passed";
-	if (svc && s->term <= svc->term_quiesced)
-		return "its term is over";
-	return NULL;
-}
-
-static void attempt(struct keeper *k, struct program *p, const struct ipc_start *s)
-{
-	struct service *svc = service_of(k, p);
-	const char *why = refusal(k, p, s);
-	enum ipc_stage stage = IPC_STAGE_ORDER;
-	int r = 0;
-
-	if (why)
-		log_notice("program %s: start refused: %s", model_program_name(k->m, p->row), why);
-	else if (svc && svc->namespaced && !guard_ready(svc)) {
-		p->pending = true;
-		p->start = *s;
-		guard_want(k, svc); /* may refuse it at once */
-		return;
-	} else {
-		r = launch(k, p, s, &stage);
-	}
-	if (!why && r == 0) {
-		launched(k, p, s);
-	} else if (r == -ENOMEM && stage == IPC_STAGE_CLONE && svc && guard_ready(svc) &&
-		   guard_is_dying(guard_ready(svc))) {
-		guard_retire(k, svc); /* wait for the next one */
-		p->pending = true;
-		p->start = *s;
-	} else {
-		tell_failed(k, p, s->order, stage, -r);
-	}
-}
-
-void run_start(struct keeper *k, const struct ipc_start *s)
-{
-	struct program *p = &k->programs[s->program];
-	struct service *svc = service_of(k, p);
-
-	if (p->pending) {
-		tell_failed(k, p, s->order, IPC_STAGE_ORDER, 0);
-		return;
-	}
-	if (svc && !refusal(k, p, s)) {
-		if (s->term > svc->term_started)
-			svc->term_started = s->term;
-		service_set_deadline(k, svc->row, s->kill_at);
-		service_arm_deadline(k);
-	}
-	attempt(k, p, s);
-}
-
-void run_start_pending(struct keeper *k, uint32_t service)
+void run_poll(struct keeper *k)
 {
 	for (uint32_t i = 0; i < k->m->n_programs; i++) {
 		struct program *p = &k->programs[i];
 
-		if (p->service != (int)service || !p->pending)
-			continue;
-		p->pending = false;
-		attempt(k, p, &p->start);
+		if (p->run.pidfd >= 0)
+			ev_io_start(k->loop, &p->run.death); /* on_death() may have stopped it */
+		run_check_gone(k, p);
+		check_exec(k, p);
+		run_check_pending(k, p);
 	}
-}
-
-void run_refuse_pending(struct keeper *k, struct program *p, enum ipc_stage stage, int error)
-{
-	if (!p->pending)
-		return;
-	p->pending = false;
-	tell_failed(k, p, p->start.order, stage, error);
 }
 
 /* ---- signals -------------------------------------------------------------------------------------------- */
@@ -487,15 +318,4 @@ void run_kill(struct keeper *k, struct program *p)
 	if (r < 0)
 		log_error("program %s: cannot kill its cgroup: %s, only its main process is killed",
 			  model_program_name(k->m, p->row), strerror(-r));
-}
-
-int run_open(struct keeper *k)
-{
-	k->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (k->inotify_fd < 0)
-		return -errno;
-	ev_io_init(&k->inotify, on_inotify, k->inotify_fd, EV_READ);
-	k->inotify.data = k;
-	ev_io_start(k->loop, &k->inotify);
-	return 0;
 }

@@ -33,7 +33,8 @@ bool service_alive(const struct keeper *k, uint32_t row)
 		    (p->pending || (p->run.state != RUN_NONE && !p->run.killed)))
 			return true;
 	}
-	return false;
+	/* Who left a cgroup is still in the namespace. */
+	return k->services[row].guard && k->services[row].guard->used;
 }
 
 /*

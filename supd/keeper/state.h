@@ -54,6 +54,7 @@ struct guard {
 	int pidfd, pid_ns, mnt_ns;
 	int sync_fd; /* our end while it is being made; -1 */
 	bool ready;
+	bool used;    /* something was cloned into it */
 	bool retired; /* killed by us, not yet reaped */
 	struct cgroup_leaf leaf;
 	ev_io death, sync;
@@ -128,7 +129,8 @@ struct run {
 	size_t block_size;
 	uint32_t stage;
 	int32_t error; /* where RUN_FAILED */
-	mtime started;
+	bool told;     /* and the engine knows it */
+	mtime started, exec_by;
 	struct cgroup_leaf leaf;
 	ev_io death, exec;
 };

@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "supd/keeper/cgroup.h"
+
 /* ---- death of the others -------------------------------------------------------------------------------------- */
 
 static void kill_9_of_the_keeper_ends_every_tree_of_a_service(void **state)
@@ -416,6 +418,135 @@ static void a_guard_that_does_not_get_ready_is_replaced(void **state)
 	world_stop(w);
 }
 
+static void await_no_cgroup(const struct world *w, const char *below)
+{
+	mtime deadline = mtime_now() + MTIME_SEC(10);
+	char path[600];
+
+	snprintf(path, sizeof(path), "%s/%s", w->tree, below);
+	while (access(path, F_OK) == 0 && mtime_now() < deadline)
+		usleep(1000);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+/* As on a file system that hangs: the child is there, and does not come to exec. */
+static void a_start_that_does_not_get_to_exec_is_given_up(void **state)
+{
+	struct world *w = *state;
+	struct ipc_spawn_failed f;
+	uint64_t order;
+	pid_t stuck;
+	int status;
+
+	world_start(w, SERVICE("s", "1", "") PROGRAM("p", "service = s\n" SLEEP));
+	world_sync(w);
+	trace_births(w);
+	order = world_order_start(w, "p", 1, MTIME_MS(100), FOREVER);
+	stuck = await_birth(w);
+	f = expect_failed(w, order);
+	assert_int_equal(f.stage, IPC_STAGE_DEADLINE);
+	assert_int_equal(f.error, ETIMEDOUT);
+	world_await_death(stuck);
+	assert_int_equal(waitpid(stuck, &status, __WALL), stuck);
+	await_no_cgroup(w, "s/p.1"); /* reaped */
+	assert_int_equal(world_spawn(w, "p", 1).run, 2);
+	world_stop(w);
+}
+
+/* ---- processes that leave their cgroup ------------------------------------------------------------- */
+
+static void make_exile(char *ret_path, size_t size)
+{
+	struct cgroup_place place;
+
+	assert_int_equal(cgroup_find("none", &place), 0);
+	snprintf(ret_path, size, "%s%s/supd-exile-%d", place.mount, place.base, (int)getpid());
+	assert_int_equal(mkdir(ret_path, 0755), 0);
+}
+
+static void start_exile(struct world *w, const char *path)
+{
+	char sections[1024];
+
+	snprintf(sections, sizeof(sections),
+		 SERVICE("s", "1", "") PROGRAM("p", "service = s\ncommand = /bin/sh -c 'sleep "
+						     "1000 & echo $! > %s/cgroup.procs; wait'\n"),
+		 path);
+	world_start(w, sections);
+}
+
+static unsigned count_exile(const char *path)
+{
+	char file[600];
+	unsigned n = 0;
+	int pid;
+	FILE *f;
+
+	snprintf(file, sizeof(file), "%s/cgroup.procs", path);
+	f = fopen(file, "re");
+	assert_non_null(f);
+	while (fscanf(f, "%d", &pid) == 1)
+		n++;
+	fclose(f);
+	return n;
+}
+
+static void await_exile(const char *path, unsigned n)
+{
+	mtime deadline = mtime_now() + MTIME_SEC(10);
+
+	while (count_exile(path) != n && mtime_now() < deadline)
+		usleep(1000);
+	assert_int_equal(count_exile(path), n);
+}
+
+static void who_leaves_the_cgroup_does_not_survive_the_run(void **state)
+{
+	struct world *w = *state;
+	struct ipc_spawned s;
+	char path[600];
+
+	make_exile(path, sizeof(path));
+	start_exile(w, path);
+	for (int i = 0; i < 3; i++) {
+		s = world_spawn(w, "p", 1);
+		await_exile(path, 1);
+		world_order_kill(w, &s);
+		expect_exited(w, &s);
+		expect_gone(w, &s);
+		assert_int_equal(count_exile(path), 0);
+	}
+	world_stop(w);
+	assert_int_equal(rmdir(path), 0);
+}
+
+static void who_leaves_the_cgroup_does_not_survive_quiesce(void **state)
+{
+	struct world *w = *state;
+	struct ipc_spawned s;
+	struct ipc_quiesced q;
+	char path[600];
+	int status;
+
+	make_exile(path, sizeof(path));
+	start_exile(w, path);
+	s = world_spawn(w, "p", 1);
+	await_exile(path, 1);
+	/* Killed, and not gone: it is held. */
+	assert_int_equal(ptrace(PTRACE_SEIZE, s.pid, NULL, NULL), 0);
+	world_order_kill(w, &s);
+	world_await_death(s.pid);
+	assert_int_equal(count_exile(path), 1);
+	world_order_quiesce(w, "s", 1);
+	world_expect(w, IPC_QUIESCED, &q, sizeof(q));
+	await_exile(path, 0);
+	assert_int_equal(waitpid(s.pid, &status, __WALL), s.pid);
+	expect_exited(w, &s);
+	expect_gone(w, &s);
+	world_stop(w);
+	assert_int_equal(rmdir(path), 0);
+}
+
 /* Engines that cannot keep up are replaced later and later: a new one is no new CPU. */
 static void engines_that_fall_silent_at_once_get_more_time_each(void **state)
 {
@@ -429,9 +560,9 @@ static void engines_that_fall_silent_at_once_get_more_time_each(void **state)
 		world_take_engine(w);
 		took[i] = mtime_now() - began;
 	}
-	assert_in_range(took[0], MTIME_MS(250), MTIME_MS(600)); /* engine_timeout: 300 ms */
-	assert_in_range(took[1], MTIME_MS(550), MTIME_MS(1200));
-	assert_in_range(took[2], MTIME_MS(1150), MTIME_MS(2400));
+	assert_in_range(took[0], MTIME_MS(250), MTIME_MS(1100)); /* engine_timeout: 300 ms */
+	assert_in_range(took[1], MTIME_MS(550), MTIME_MS(2200));
+	assert_in_range(took[2], MTIME_MS(1150), MTIME_MS(4400));
 	world_stop(w);
 }
 
@@ -487,6 +618,9 @@ int main(void)
 		in_a_world(a_cgroup_that_somebody_removed_is_made_again),
 		in_a_world(a_start_that_waits_dies_with_its_engine),
 		in_a_world(a_guard_that_does_not_get_ready_is_replaced),
+		in_a_world(a_start_that_does_not_get_to_exec_is_given_up),
+		in_a_world(who_leaves_the_cgroup_does_not_survive_the_run),
+		in_a_world(who_leaves_the_cgroup_does_not_survive_quiesce),
 		in_a_world(engines_that_fall_silent_at_once_get_more_time_each),
 		in_a_world(the_control_socket_has_its_mode_and_group),
 		in_a_world(the_end_kills_what_is_left),

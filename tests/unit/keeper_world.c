@@ -78,17 +78,19 @@ static struct world_message **find(struct world *w, enum ipc_type type)
 	return *at ? at : NULL;
 }
 
-/* Waiting for what was refused would only be slow. */
-static void check_not_refused(struct world *w)
+/* Waiting for the newest start, where that was refused, would only be slow. */
+static void check_not_refused(const struct world *w)
 {
-	struct world_message **at = find(w, IPC_SPAWN_FAILED);
-	struct ipc_spawn_failed f;
+	for (const struct world_message *msg = w->first; msg; msg = msg->next) {
+		struct ipc_spawn_failed f;
 
-	if (!at)
-		return;
-	memcpy(&f, (*at)->data, sizeof(f));
-	fail_msg("start of program %d failed: %s, %s", f.program,
-		 ipc_stage_name((enum ipc_stage)f.stage), strerror(f.error));
+		if (msg->len != sizeof(f))
+			continue;
+		memcpy(&f, msg->data, sizeof(f));
+		if (f.h.type == IPC_SPAWN_FAILED && f.order == w->order)
+			fail_msg("start of program %d failed: %s, %s", f.program,
+				 ipc_stage_name((enum ipc_stage)f.stage), strerror(f.error));
+	}
 }
 
 void world_expect(struct world *w, enum ipc_type type, void *ret, size_t size)

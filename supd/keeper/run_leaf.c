@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#include "supd/keeper/run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "supd/keeper/run_internal.h"
+
+/*
+ * The cgroups of runs: a new one for each start, made in advance, and watched for its end.  One
+ * that was killed once kills whatever is cloned into it later (FACTS.md L).
+ */
+
+#define REFILL_STEP 16 /* leaves at a time: 0.1 ms each */
+
+int run_make_leaf(struct keeper *k, struct program *p)
+{
+	struct service *s = run_service(k, p);
+	char path[64];
+	int r;
+
+	if (!k->has_cgroup || p->next.dir_fd >= 0)
+		return 0;
+	r = cgroup_leaf_make(s ? s->dir_fd : k->node_fd, model_program_name(k->m, p->row),
+			     &p->leaf_n, &p->next);
+	if (r < 0)
+		return r;
+	/* Where the watch cannot be had (fs.inotify limits), run_poll() finds the end. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", p->next.events_fd);
+	p->next.wd = inotify_add_watch(k->inotify_fd, path, IN_MODIFY);
+	return 0;
+}
+
+void run_drop_leaf(struct keeper *k, struct cgroup_leaf *l)
+{
+	if (l->wd >= 0)
+		inotify_rm_watch(k->inotify_fd, l->wd);
+	cgroup_leaf_drop(l);
+}
+
+void run_drop_next(struct keeper *k, struct program *p)
+{
+	run_drop_leaf(k, &p->next);
+}
+
+static void on_refill(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct keeper *k = w->data;
+	unsigned made = 0;
+
+	(void)loop;
+	(void)revents;
+	for (uint32_t i = 0; i < k->m->n_programs && k->ending == ENDING_NOT; i++) {
+		if (!k->has_cgroup || k->programs[i].next.dir_fd >= 0)
+			continue;
+		if (made++ == REFILL_STEP) {
+			run_refill(k);
+			return;
+		}
+		/* No further one now, or this would go round and round: each start tries anew. */
+		if (run_make_leaf(k, &k->programs[i]) < 0)
+			return;
+	}
+}
+
+void run_refill(struct keeper *k)
+{
+	if (ev_is_active(&k->refill))
+		return;
+	ev_timer_init(&k->refill, on_refill, 0., 0.);
+	k->refill.data = k;
+	ev_timer_start(k->loop, &k->refill);
+}
+
+/* ---- the watch -------------------------------------------------------------------------------- */
+
+static void on_inotify(struct ev_loop *loop, ev_io *w, int revents)
+{
+	_Alignas(struct inotify_event) char buf[4096];
+	struct keeper *k = w->data;
+	ssize_t n = read(k->inotify_fd, buf, sizeof(buf));
+
+	(void)loop;
+	(void)revents;
+	for (char *at = buf; n > 0 && at < buf + n;) {
+		const struct inotify_event *e = (const struct inotify_event *)(const void *)at;
+
+		at += sizeof(*e) + e->len;
+		for (uint32_t i = 0; i < k->m->n_programs; i++)
+			if (k->programs[i].run.state == RUN_ENDED &&
+			    k->programs[i].run.leaf.wd == e->wd)
+				run_check_gone(k, &k->programs[i]);
+	}
+}
+
+int run_open(struct keeper *k)
+{
+	k->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (k->inotify_fd < 0)
+		return -errno;
+	ev_io_init(&k->inotify, on_inotify, k->inotify_fd, EV_READ);
+	k->inotify.data = k;
+	ev_io_start(k->loop, &k->inotify);
+	return 0;
+}
