@@ -854,16 +854,18 @@ static void only_adverts_of_the_own_vrid_arrive(void **state)
 	union msg m;
 
 	open_service(f, &m, fds);
-	inject_advert(wire, m.sockets.mac, VRID + 1);
-	inject_advert(wire, m.sockets.mac, VRID);
 	p.fd = fds[0];
+	/* Again until one comes: an interface that was just made loses frames for a while. */
+	for (int i = 0; i < 50 && poll(&p, 1, 100) == 0; i++) {
+		inject_advert(wire, m.sockets.mac, VRID + 1);
+		inject_advert(wire, m.sockets.mac, VRID);
+	}
 	assert_int_equal(poll(&p, 1, 5000), 1);
-	len = recv(fds[0], buf, sizeof(buf), 0);
-	assert_true(len > 0);
-	assert_int_equal(vrrp_packet_parse(buf, (size_t)len, VRID, &peer, 1, &seen),
-			 VRRP_REJECT_NONE);
-	assert_int_equal(seen.vrid, VRID);
-	assert_int_equal(recv(fds[0], buf, sizeof(buf), MSG_DONTWAIT), -1);
+	while ((len = recv(fds[0], buf, sizeof(buf), MSG_DONTWAIT)) >= 0) {
+		assert_int_equal(vrrp_packet_parse(buf, (size_t)len, VRID, &peer, 1, &seen),
+				 VRRP_REJECT_NONE);
+		assert_int_equal(seen.vrid, VRID);
+	}
 	fd_close(&fds[0]);
 	fd_close(&fds[1]);
 	close(wire);
