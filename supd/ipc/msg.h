@@ -235,7 +235,7 @@ struct ipc_exited {
 	uint8_t pad[7];
 };
 
-/* The run's cgroup is empty. */
+/* The run's cgroup is empty, and nothing that left it lives in the service's PID namespace. */
 struct ipc_gone {
 	struct ipc_header h;
 	int32_t program;
