@@ -148,6 +148,7 @@ struct service_peer {
 	mtime reported; /* when `report` came; 0: never */
 	mtime echoed;	/* send time of our newest message that it echoed; 0: never */
 	uint64_t fenced; /* highest term it answered FENCED to */
+	mtime acted;	/* newest HELLO or FENCE by which something runs or begins there; 0: not now */
 	uint64_t commanded; /* highest term for which fence_command has confirmed that it is off */
 	bool dead_before; /* unheard for Active_Down at our last takeover or restart */
 	bool ending;	/* it has RELEASEd because its supd ends */

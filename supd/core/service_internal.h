@@ -29,7 +29,7 @@ struct svc_step {
  */
 #define SERVICE_RULES(X)                                                                           \
 	X(FENCE) X(CONTACT) X(CONFLICT) X(BUDGET) X(HELLO_IS_LIFE) X(ADVERT_IS_LIFE) X(RENUMBER) X(HOLD) X(QUIESCE) X(HIGHER_TERM)       \
-	X(ISOLATION_HOLD) X(LAST_LOOK) X(FRESH_PROOF)
+	X(ISOLATION_HOLD) X(WITNESS) X(LAST_LOOK) X(FRESH_PROOF)
 
 enum service_rule {
 #define X(name) SERVICE_RULE_##name,
@@ -87,6 +87,10 @@ bool svc_conflict_holds(const struct service_fsm *s, mtime now);
  */
 #define SERVICE_LAST_LOOK (2 * BUDGET_ANSWER)
 bool svc_last_look(const struct service_fsm *s);
+/* What makes others wait. */
+bool svc_acts(enum service_state state);
+/* Until when we know better than a node that asks for our FENCED: another one lives. */
+mtime svc_witnessed_until(const struct service_fsm *s, unsigned asks);
 bool svc_persist_settled(const struct service_fsm *s);
 /* How many nodes go before this one, fit or not: priority, then address. */
 unsigned svc_rank(const struct service_fsm *s);

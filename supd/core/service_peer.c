@@ -55,6 +55,7 @@ void svc_on_hello(struct svc_step *x, const struct service_event *ev)
 	svc_on_heard(x, ev->peer, ev->echoed);
 	peer->report = *r;
 	peer->reported = x->now;
+	peer->acted = svc_acts(r->state) || r->running ? x->now : 0;
 	if (r->fit) /* whoever ends is not: it is back */
 		peer->ending = false;
 	hear_term(s, r->term > r->term_seen ? r->term : r->term_seen);
@@ -63,7 +64,7 @@ void svc_on_hello(struct svc_step *x, const struct service_event *ev)
 		return;
 	adopt_wish(x, r);
 	svc_see_term(x, s->term_heard);
-	if (r->state != SERVICE_STATE_ACTIVE && r->state != SERVICE_STATE_TAKING_OVER)
+	if (!svc_acts(r->state))
 		return;
 	if (RULE(HELLO_IS_LIFE))
 		svc_vrrp(x, VRRP_EV_HOLD);
@@ -128,6 +129,7 @@ void svc_on_release(struct svc_step *x, const struct service_event *ev)
 	hear_term(s, ev->term);
 	hear_act(s, ev->term);
 	s->peers[ev->peer].ending = ev->ending;
+	s->peers[ev->peer].acted = 0;
 	if (!s->loaded || is_old_release(s, ev->term) || s->may_run) {
 		if (s->loaded) {
 			struct service_action *a = svc_emit(x, SERVICE_ACT_SEND_RELEASED);

@@ -53,6 +53,37 @@ bool svc_peer_busy(const struct service_fsm *s, unsigned p, mtime now)
 		state == SERVICE_STATE_RELEASING || s->peers[p].report.running);
 }
 
+bool svc_acts(enum service_state state)
+{
+	return state == SERVICE_STATE_ACTIVE || state == SERVICE_STATE_TAKING_OVER;
+}
+
+/* The least Active_Down of all nodes but p. */
+static mtime least_down(const struct service_fsm *s, unsigned p)
+{
+	unsigned highest = 1;
+
+	for (unsigned i = 0; i < s->config.n_nodes; i++)
+		if (i != p && s->config.nodes[i].priority > highest)
+			highest = s->config.nodes[i].priority;
+	return s->config.advert_int * (3 * 256 + 256 - highest) / 256;
+}
+
+/*
+ * Something runs or begins on another node, and whoever asks may not hear it: we do, so it does not
+ * get our FENCED.  Who hears what we hear asks no sooner than this after the last of it.
+ */
+mtime svc_witnessed_until(const struct service_fsm *s, unsigned asks)
+{
+	mtime until = 0;
+
+	for (unsigned p = 0; p < s->config.n_nodes && RULE(WITNESS); p++) {
+		if (p != asks && s->peers[p].acted != 0)
+			until = mtime_max(until, s->peers[p].acted + least_down(s, p));
+	}
+	return until;
+}
+
 /* ---- contact ---------------------------------------------------------------------------------- */
 
 static bool two_way(const struct service_fsm *s, unsigned p, mtime now, mtime heard, mtime echoed)
@@ -351,6 +382,9 @@ mtime service_deadline(const struct service_fsm *s, mtime now)
 		at = mtime_min(at, s->hold_until);
 	if (s->persist_failed)
 		at = mtime_min(at, s->persist_retry_at);
+	for (unsigned p = 0; p < s->config.n_nodes; p++)
+		if (s->fence_owed[p] != 0 && svc_witnessed_until(s, p) > now)
+			at = mtime_min(at, svc_witnessed_until(s, p));
 	/* A phase's deadline that has passed means "waiting for somebody": look again soon. */
 	at = mtime_min(at, phase > now ? phase : now + s->config.advert_int / 3);
 	return mtime_max(at, soon);

@@ -168,6 +168,7 @@ void svc_on_fence(struct svc_step *x, unsigned peer, uint64_t term)
 	if (term < s->persist.term_seen || term % 256 != (peer + 1) % 256)
 		return;
 	svc_see_term(x, term);
+	s->peers[peer].acted = x->now;
 	s->fence_owed[peer] = term;
 	s->fence_owed_seq[peer] = s->persist_seq;
 	s->released_term = 0;
@@ -195,7 +196,8 @@ void svc_pay_fences(struct svc_step *x)
 		if (s->fence_owed[p] < s->persist.term_seen)
 			s->fence_owed[p] = 0;
 		if (s->fence_owed[p] == 0 || s->persist_done < s->fence_owed_seq[p] ||
-		    (s->quiesced < s->fence_owed[p] && RULE(FENCE)))
+		    (s->quiesced < s->fence_owed[p] && RULE(FENCE)) ||
+		    x->now < svc_witnessed_until(s, p))
 			continue;
 		struct service_action *a = svc_emit(x, SERVICE_ACT_SEND_FENCED);
 		a->peer = p;

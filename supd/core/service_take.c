@@ -83,7 +83,8 @@ bool svc_said_idle(const struct service_fsm *s, unsigned p, mtime now)
 
 	return now - s->fence_started >= svc_down_interval(s) &&
 	       peer->reported > s->fence_started && peer->echoed > s->fence_started &&
-	       !peer->report.running && peer->report.term_seen >= s->term;
+	       !peer->report.running && !(peer->report.adverts_heard && RULE(WITNESS)) &&
+	       peer->report.term_seen >= s->term;
 }
 
 static bool must_wait_for(const struct service_fsm *s, unsigned p, mtime now)

@@ -100,6 +100,21 @@ def release_names_the_successor(bin_dir):
 
 
 @case
+def third_that_hears_both_keeps_two_apart_that_hear_nothing_of_each_other(bin_dir):
+    """Active a and standby c on two segments; both reach the gateway and b."""
+    with settled(bin_dir) as lab:
+        program = lab.a.program()["pid"]
+        lab.drop('iifname "a" oifname "c"', 'iifname "c" oifname "a"')
+        stays(lambda: not lab.c.program_pids(), 4 * ACTIVE_DOWN + 2, "c starts nothing")
+        assert lab.a.program()["pid"] == program
+        # ... and once a is gone for b too, c or b takes over
+        lab.cut("a")
+        one_of(lab, "b", "c")
+        lab.heal()
+        lab.wait_standby("a")
+
+
+@case
 def release_names_the_third_where_the_second_failed(bin_dir):
     with settled(bin_dir, restart_limit="1/60s") as lab:
         lab.a.kill_program()

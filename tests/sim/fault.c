@@ -37,6 +37,18 @@ static void carrier(struct world *w, struct host *h, bool lost)
 		engine_post(w, h, world_noise(w, MTIME_MS(1), MTIME_MS(10)), INPUT_LINK);
 }
 
+/* Somebody between the two hears both: then nothing need pass between them.  Decided at the begin. */
+static bool has_witness(struct world *w, const struct fault *f, bool on)
+{
+	bool *has = &w->witnessed[f - w->scenario.faults];
+
+	for (unsigned i = 0; on && i < w->scenario.n_nodes; i++)
+		if (i != f->host && i != f->other)
+			*has |= w->hosts[i].engine.alive &&
+				w->hosts[i].engine.fsm.state == SERVICE_STATE_BACKUP;
+	return *has;
+}
+
 static void network_fault(struct world *w, const struct fault *f, bool on)
 {
 	struct host *h = &w->hosts[f->host];
@@ -68,6 +80,8 @@ static void network_fault(struct world *w, const struct fault *f, bool on)
 	case FAULT_IP_CUT:
 		cut(w, PATH_VRRP, f, true, on);
 		cut(w, PATH_PEER, f, true, on);
+		if (has_witness(w, f, on))
+			cut(w, PATH_ARP, f, true, on);
 		break;
 	case FAULT_GATEWAY_CUT:
 		count(&w->gateway_cut[f->host], on);

@@ -6,10 +6,10 @@
  * others as they are.
  *
  * Only what tier 0 covers is drawn.  Excluded are: both hosts reach the gateway and neither hears
- * the other nor its answer for the address; the whole of supd stopped while a program runs (engine
- * and keeper of one host together); a path dead in one direction together with whatever else keeps
- * FENCE from arriving; a host that starts without a probe target and is cut off before one answers.
- * Hence the reach of each fault, and admitted().
+ * the other nor its answer for the address, and no third one hears both; the whole of supd stopped
+ * while a program runs (engine and keeper of one host together); a path dead in one direction
+ * together with whatever else keeps FENCE from arriving; a host that starts without a probe target
+ * and is cut off before one answers.  Hence the reach of each fault, and admitted().
  */
 
 enum reach { REACH_ONCE, REACH_PROC, REACH_HOST, REACH_NET, REACH_ALONE };

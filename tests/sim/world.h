@@ -75,7 +75,7 @@ bool rng_permille(struct rng *r, unsigned chance);
 	X(PEER_CUT, "peer link cut towards", ALONE, 2)                                             \
 	X(VRRP_CUT_BOTH, "VRRP cut both ways to", ALONE, 2)                                        \
 	X(PEER_CUT_BOTH, "peer link cut both ways to", ALONE, 2)                                   \
-	X(IP_CUT, "IP cut, ARP left, both ways to", ALONE, 2)                                      \
+	X(IP_CUT, "IP cut (ARP too, where a third hears both), both ways to", ALONE, 2)                                      \
 	X(GATEWAY_CUT, "gateway unreachable", HOST, 3)                                             \
 	X(GATEWAY_DOWN, "gateway reboots", NET, 3)                                                 \
 	X(LOSS, "network loses packets", ALONE, 3)                                                 \
@@ -374,6 +374,7 @@ struct world {
 	struct host hosts[WORLD_NODES_MAX];
 	mtime engine_timeout, active_down;
 	bool left_out[WORLD_FAULTS_MAX]; /* not covered as the world is when its time comes */
+	bool witnessed[WORLD_FAULTS_MAX]; /* IP_CUT: of everything, for a third node hears both */
 	/* network: a path is open while 0 */
 	uint8_t cut[WORLD_PATHS][WORLD_NODES_MAX][WORLD_NODES_MAX];
 	uint8_t tx_dead[WORLD_NODES_MAX], rx_dead[WORLD_NODES_MAX]; /* the whole interface */

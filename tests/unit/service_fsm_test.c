@@ -639,6 +639,76 @@ static void a_release_that_was_long_under_way_is_no_reason(void **state)
 	assert_int_equal(k.s.persist.term_seen, 514);
 }
 
+static bool fenced_to(const struct kit *k, unsigned peer)
+{
+	for (unsigned i = 0; i < k->acts.n; i++)
+		if (k->acts.a[i].type == SERVICE_ACT_SEND_FENCED && k->acts.a[i].peer == peer)
+			return true;
+	return false;
+}
+
+/* b is active and heard here; c does not hear it and fences. */
+static void backup_between_two_that_do_not_hear_each_other(struct kit *k)
+{
+	kit_boot(k, 3);
+	kit_gateway(k);
+	kit_hello(k, 1, kit_report(SERVICE_STATE_ACTIVE, 2));
+	kit_term(k, SERVICE_EV_FENCE, 2, 3);
+	kit_quiesced(k, 3);
+	assert_false(fenced_to(k, 2));
+}
+
+static void no_fenced_while_another_acts(void **state)
+{
+	struct kit k;
+
+	backup_between_two_that_do_not_hear_each_other(&k);
+	for (int i = 0; i < 10; i++) {
+		k.now += ADV;
+		kit_gateway(&k);
+		kit_hello(&k, 1, kit_report(SERVICE_STATE_ACTIVE, 2));
+		assert_false(fenced_to(&k, 2));
+		kit_term(&k, SERVICE_EV_FENCE, 2, 3);
+		assert_false(fenced_to(&k, 2));
+	}
+	assert_int_equal(k.s.persist.term_seen, 3);
+}
+
+static void fenced_once_the_other_is_idle_or_silent(void **state)
+{
+	struct service_report r = kit_report(SERVICE_STATE_RELEASING, 2);
+	struct kit k;
+
+	backup_between_two_that_do_not_hear_each_other(&k);
+	r.running = true;
+	kit_hello(&k, 1, r);
+	assert_false(fenced_to(&k, 2));
+	kit_hello(&k, 1, kit_report(SERVICE_STATE_BACKUP, 2));
+	assert_true(fenced_to(&k, 2));
+
+	backup_between_two_that_do_not_hear_each_other(&k);
+	kit_tick(&k, service_deadline(&k.s, k.now) - k.now);
+	assert_false(fenced_to(&k, 2));
+	/* Active_Down of the node with the highest priority but b's: a has 150 */
+	k.now += 3 * ADV + ADV * 106 / 256 - ADV;
+	kit_tick(&k, 0);
+	assert_true(fenced_to(&k, 2));
+}
+
+static void fenced_to_the_first_of_two_takers(void **state)
+{
+	struct kit k;
+
+	kit_boot(&k, 3);
+	kit_gateway(&k);
+	kit_term(&k, SERVICE_EV_FENCE, 1, 2);
+	kit_quiesced(&k, 2);
+	assert_true(fenced_to(&k, 1));
+	kit_term(&k, SERVICE_EV_FENCE, 2, 3);
+	kit_quiesced(&k, 3);
+	assert_false(fenced_to(&k, 2));
+}
+
 static void an_unkillable_tree_is_told_and_does_not_hold_the_release(void **state)
 {
 	struct kit k;
@@ -989,6 +1059,9 @@ int main(void)
 		cmocka_unit_test(a_release_counts_although_a_higher_term_is_known),
 		cmocka_unit_test(a_release_goes_out_although_a_higher_term_is_known),
 		cmocka_unit_test(a_release_that_was_long_under_way_is_no_reason),
+		cmocka_unit_test(no_fenced_while_another_acts),
+		cmocka_unit_test(fenced_once_the_other_is_idle_or_silent),
+		cmocka_unit_test(fenced_to_the_first_of_two_takers),
 		cmocka_unit_test(an_unkillable_tree_is_told_and_does_not_hold_the_release),
 		cmocka_unit_test(stop_is_adopted_from_whoever_said_it_last),
 		cmocka_unit_test(who_released_comes_back_late_unless_somebody_did_begin),
