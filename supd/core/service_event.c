@@ -183,8 +183,7 @@ static void set_wish(struct svc_step *x, bool stopped, bool paused)
 {
 	struct service_fsm *s = x->s;
 
-	if (s->persist.stopped == stopped && s->persist.paused == paused)
-		return;
+	/* Even where nothing changes here: somebody may have said the contrary elsewhere, unheard. */
 	s->persist.stopped = stopped;
 	s->persist.paused = paused;
 	s->persist.wish_version++;

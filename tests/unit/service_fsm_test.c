@@ -891,6 +891,21 @@ static void pause_suspends_restarts_and_takeovers_but_no_step_down(void **state)
 	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
 }
 
+static void a_wish_said_again_outbids_one_that_was_not_heard(void **state)
+{
+	struct service_report r = kit_report(SERVICE_STATE_ACTIVE, 2);
+	struct kit k;
+
+	kit_backup(&k);
+	kit_command(&k, SERVICE_CMD_RESUME);
+	kit_command(&k, SERVICE_CMD_RESUME);
+	r.paused = true;
+	r.wish_version = 1;
+	kit_hello(&k, 1, r);
+	assert_false(k.s.persist.paused);
+	assert_int_equal(k.s.persist.wish_version, 2);
+}
+
 static void pause_is_adopted_with_the_newest_wish(void **state)
 {
 	struct service_report r = kit_report(SERVICE_STATE_ACTIVE, 2);
@@ -1072,6 +1087,7 @@ int main(void)
 		cmocka_unit_test(failback_hands_to_the_better_node_after_its_time),
 		cmocka_unit_test(failback_begins_anew_after_the_better_node_was_unfit),
 		cmocka_unit_test(pause_suspends_restarts_and_takeovers_but_no_step_down),
+		cmocka_unit_test(a_wish_said_again_outbids_one_that_was_not_heard),
 		cmocka_unit_test(pause_is_adopted_with_the_newest_wish),
 		cmocka_unit_test(a_new_engine_goes_on_as_active_with_the_same_term),
 		cmocka_unit_test(a_new_engine_kills_what_was_halfway),
