@@ -11,8 +11,8 @@
  *
  * Every message goes out on every path, all copies with the same number.  The copy that comes first
  * is the message (peer_fsm); one that comes later says only that its path works.  Numbers grow on
- * each path, too, so a recorded datagram that is played back on the path that it was sent on revives
- * nothing.
+ * each path, too, so a recorded datagram that is played back on the path that it was sent on
+ * revives nothing.
  *
  *                  the others were heard Active_Down longer than it
  *       works  ----------------------------------------------------->  lost

@@ -74,7 +74,8 @@ static void log_send(struct engine_peer *p, unsigned path, int error)
 
 	if (error)
 		log_warn("peer %s: cannot send from %s to %s: %s, trying again at each HELLO", name,
-			 t.own, t.his, error == EINVAL ? "own address is missing" : strerror(error));
+			 t.own, t.his,
+			 error == EINVAL ? "own address is missing" : strerror(error));
 	else
 		log_notice("peer %s: sending from %s to %s works again", name, t.own, t.his);
 }

@@ -11,7 +11,7 @@ static const char *address_text(struct in_addr a, char buf[INET_ADDRSTRLEN])
 	return inet_ntop(AF_INET, &a, buf, INET_ADDRSTRLEN) != NULL ? buf : "?";
 }
 
-/* One path to a peer for each pair of addresses; of this node its own addresses, heard by nobody. */
+/* One path to a peer for each pair of addresses; of this node its own, heard by nobody. */
 json_t *control_paths_json(const struct engine *e, uint32_t node, mtime now)
 {
 	const struct model_node *n = model_node(e->m, node);

@@ -78,7 +78,8 @@ static int bind_own(const struct net *n, int fd, unsigned path, uint16_t port)
 		return r;
 	if (n->m->self == MODEL_NONE)
 		return -EADDRNOTAVAIL;
-	return bind_address(fd, model_node_path(model_node(n->m, (uint32_t)n->m->self), path), port);
+	return bind_address(fd, model_node_path(model_node(n->m, (uint32_t)n->m->self), path),
+			    port);
 }
 
 static int prepare_peer(const struct net *n, int fd, unsigned path)
