@@ -110,7 +110,7 @@ ALL = ("all of supd killed", lambda lab: lab.a.kill_all(), restart_supd)
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bin", required=True, help="the build directory")
-    parser.add_argument("-n", type=int, default=10, help="how often each")
+    parser.add_argument("-n", type=int, default=10, help="how often; crashes, which take longer, less often")
     args = parser.parse_args()
     bin_dir = os.path.abspath(args.bin)
     with Lab(bin_dir) as lab:
@@ -120,8 +120,8 @@ def main():
         print_row("program killed", program_killed(lab, probe, args.n))
         probe.stop()
         cost(lab)
-    crashes(bin_dir, "100ms", (CUT, KEEPER, ALL), args.n)
-    crashes(bin_dir, "1s", (CUT, KEEPER), (args.n + 1) // 2)
+    crashes(bin_dir, "100ms", (CUT, KEEPER, ALL), (args.n + 1) // 2)
+    crashes(bin_dir, "1s", (CUT, KEEPER), (args.n + 3) // 4)
 
 
 if __name__ == "__main__":
