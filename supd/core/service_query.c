@@ -375,7 +375,8 @@ mtime service_deadline(const struct service_fsm *s, mtime now)
 	if (!s->loaded)
 		return MTIME_NEVER;
 	at = mtime_min(at, vrrp_deadline(&s->vrrp));
-	at = mtime_min(at, service_kill_at(s));
+	if (!s->release_kill || s->state != SERVICE_STATE_RELEASING)
+		at = mtime_min(at, service_kill_at(s)); /* else the kill is under way already */
 	if (s->state == SERVICE_STATE_WAITING)
 		at = mtime_min(at, s->wait_until > now ? s->wait_until : at);
 	if (s->state == SERVICE_STATE_BACKUP && s->hold_until > now)
