@@ -36,6 +36,8 @@ struct rig {
 	unsigned quiesced;
 	unsigned net_opened, scribe_opened;
 	uint32_t node_baton_len;
+	unsigned hooks;
+	struct service_event hook;
 };
 
 static struct rig *rig;
@@ -52,6 +54,10 @@ void service_io_event(struct engine *e, uint32_t row, const struct service_event
 	}
 	rig->died += ev->type == SERVICE_EV_PROGRAM_DIED;
 	rig->limits += ev->type == SERVICE_EV_PROGRAM_LIMIT;
+	if (ev->type == SERVICE_EV_FENCE_COMMAND) {
+		rig->hooks++;
+		rig->hook = *ev;
+	}
 	rig->ended += ev->type == SERVICE_EV_COMMAND && ev->command == SERVICE_CMD_END;
 }
 
@@ -130,7 +136,7 @@ static void init_model(void)
 {
 	struct model_service *ms;
 
-	rig->model = tiny_model_new(1, 1, PROGRAMS);
+	rig->model = tiny_model_new(2, 1, PROGRAMS);
 	rig->model.m->supd.engine_timeout = MTIME_SEC(1);
 	ms = tiny_service(&rig->model, 0);
 	ms->name = tiny_str(&rig->model, "scheduler");
@@ -669,6 +675,72 @@ static void closed_channel_before_done_is_not_the_end(void **state)
 	assert_int_equal(rig->silences, 0);
 }
 
+/* ---- fence_command -------------------------------------------------------------------------------------------------- */
+
+static void order_fence(uint64_t term, struct ipc_hook *ret)
+{
+	hook_io_fence(&rig->e, 0, 1, term);
+	assert_int_equal(next_order(ret, sizeof(*ret)), sizeof(*ret));
+	assert_int_equal(ret->h.type, IPC_HOOK);
+}
+
+static void say_hook_done(uint64_t order, bool ok)
+{
+	struct ipc_hook_done d = { .h = header(IPC_HOOK_DONE), .order = order, .ok = ok,
+				   .code = ok ? 0 : 1 };
+
+	say(&d, sizeof(d));
+}
+
+static void fence_command_is_ordered_for_a_node_and_its_end_is_an_event(void **state)
+{
+	struct ipc_hook h;
+	mtime now = mtime_now();
+
+	make_ready();
+	rig->services[0].fsm.cause = SERVICE_CAUSE_TAKEOVER;
+	order_fence(257, &h);
+	assert_int_equal(h.service, 0);
+	assert_int_equal(h.node, 1);
+	assert_int_equal(h.term, 257);
+	assert_string_equal(h.cause, "takeover");
+	assert_in_range(h.valid_until, now + MTIME_SEC(1), now + MTIME_SEC(5));
+	assert_int_equal(rig->hooks, 0);
+	say_hook_done(h.order, true);
+	assert_int_equal(rig->hooks, 1);
+	assert_true(rig->hook.ok);
+	assert_int_equal(rig->hook.peer, 1);
+	assert_int_equal(rig->hook.term, 257);
+	say_hook_done(h.order, true); /* said twice */
+	assert_int_equal(rig->hooks, 1);
+}
+
+static void only_the_newest_fence_command_is_heard(void **state)
+{
+	struct ipc_hook first, second;
+
+	make_ready();
+	order_fence(257, &first);
+	order_fence(513, &second);
+	say_hook_done(first.order, true);
+	say_hook_done(0, true);
+	assert_int_equal(rig->hooks, 0);
+	say_hook_done(second.order, false);
+	assert_int_equal(rig->hooks, 1);
+	assert_false(rig->hook.ok);
+	assert_int_equal(rig->hook.term, 513);
+}
+
+static void fence_command_that_cannot_be_ordered_has_failed(void **state)
+{
+	make_ready();
+	fd_close(&rig->keeper);
+	keeper_link_drain(&rig->e);
+	hook_io_fence(&rig->e, 0, 1, 257);
+	assert_int_equal(rig->hooks, 1);
+	assert_false(rig->hook.ok);
+}
+
 /* ---- nonsense ---------------------------------------------------------------------------------------------------- */
 
 static void messages_that_make_no_sense_change_nothing(void **state)
@@ -701,6 +773,8 @@ static void messages_that_make_no_sense_change_nothing(void **state)
 	say(&m, sizeof(m.failed));
 	m.quiesced = (struct ipc_quiesced){ .h = header(IPC_QUIESCED), .service = 1 };
 	say(&m, sizeof(m.quiesced));
+	struct ipc_hook_done hook = { .h = header(IPC_HOOK_DONE), .service = 1, .ok = true };
+	say(&hook, sizeof(hook));
 	m.baton = (struct ipc_baton){ .h = header(IPC_BATON), .slot = 1, .len = 8 };
 	say(&m, sizeof(m.baton));
 	m.baton = (struct ipc_baton){ .h = header(IPC_BATON), .slot = IPC_BATON_NODE, .len = 2000 };
@@ -714,6 +788,7 @@ static void messages_that_make_no_sense_change_nothing(void **state)
 			say(&h, sizeof(h));
 	}
 	assert_int_equal(rig->quiesced, 0);
+	assert_int_equal(rig->hooks, 0);
 	assert_int_equal(rig->node_baton_len, 0);
 	assert_int_equal(rig->net_opened, 0);
 	assert_int_equal(rig->programs[WORKER].fsm.state, PROGRAM_STATE_RUNNING);
@@ -787,6 +862,9 @@ int main(void)
 		T(engine_that_was_stalled_gives_the_keeper_another_timeout),
 		T(answer_to_what_was_never_sent_does_not_count),
 		T(closed_channel_before_done_is_not_the_end),
+		T(fence_command_is_ordered_for_a_node_and_its_end_is_an_event),
+		T(only_the_newest_fence_command_is_heard),
+		T(fence_command_that_cannot_be_ordered_has_failed),
 		T(messages_that_make_no_sense_change_nothing),
 		T(descriptors_of_refused_messages_are_closed),
 		T(welcome_brings_the_descriptors_that_kill),
