@@ -162,7 +162,8 @@ static void warn_service(struct report *r, uint32_t row)
 	if (s->vip_lease == 0)
 		warn(r,
 		     "vip_lease = off: the address stays on a host where all of supd was killed");
-	build_budget(r->m, row, MODEL_NONE, &b);
+	/* As this node reckons "auto": a default must not be complained of. */
+	build_budget(r->m, row, r->m->self, &b);
 	if (r->m->supd.engine_timeout > b.engine_timeout)
 		warn(r,
 		     "engine_timeout %lldms is more than %lldms (D_min / 3, at most 1s): a hung "

@@ -150,7 +150,7 @@ void svc_update_contact(struct svc_step *x)
 
 	mtime proof = proof_of_contact(s, x->now);
 	/* A gap between two proofs: what was said in it may have been missed. */
-	bool gap = proof - s->s > s->config.advert_int + s->config.advert_int / 2;
+	bool gap = proof - s->s > s->config.advert_int + s->config.advert_int / 4;
 
 	s->s = mtime_max(s->s, proof);
 	s->contact = contact;

@@ -18,6 +18,7 @@
  */
 #define FEED_MAX MTIME_MS(250)
 #define FEED_MIN MTIME_MS(10)
+#define SILENCE_IDLE MTIME_SEC(2) /* of a keeper with nothing alive */
 
 union keeper_msg {
 	struct ipc_header h;
@@ -401,6 +402,28 @@ static mtime feed_period(const struct engine *e)
  * that came late by half of it says that we were not (SIGSTOP, a paused machine, no CPU), and then
  * the keeper may not have been either.
  */
+static bool anything_runs(const struct engine *e)
+{
+	for (uint32_t i = 0; i < e->m->n_services; i++)
+		if (e->services[i].fsm.may_run)
+			return true;
+	for (uint32_t i = 0; i < e->m->n_programs; i++)
+		if (!program_gone(&e->programs[i].fsm))
+			return true;
+	return false;
+}
+
+/*
+ * How long the keeper may be silent.  Where nothing runs, nothing can outlive anything: ending supd
+ * over a short stall would only cost the others their standby.
+ */
+static mtime silence_limit(const struct engine *e)
+{
+	mtime timeout = e->m->supd.engine_timeout;
+
+	return anything_runs(e) ? timeout : mtime_max(timeout, SILENCE_IDLE);
+}
+
 static void on_feed_timer(struct ev_loop *loop, struct ev_timer *w, int revents)
 {
 	struct engine *e = w->data;
@@ -415,7 +438,7 @@ static void on_feed_timer(struct ev_loop *loop, struct ev_timer *w, int revents)
 	keeper_feed(e);
 	if (stalled)
 		e->feed_base = now;
-	if (now - mtime_max(e->fed_at, e->feed_base) > timeout)
+	if (now - mtime_max(e->fed_at, e->feed_base) > silence_limit(e))
 		keeper_silence(e, false);
 }
 

@@ -162,7 +162,8 @@ class Node:
                 with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
                     comm = f.read().strip()
                 if comm.startswith("supd: ") and alive(pid):
-                    found[comm[6:]] = pid
+                    # A child about to become a program still bears the keeper's name.
+                    found.setdefault(comm[6:], pid)
         return found
 
     def role(self, name):

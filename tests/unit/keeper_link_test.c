@@ -626,11 +626,23 @@ static void keeper_that_does_not_answer_is_silent_after_engine_timeout(void **st
 {
 	mtime begin = mtime_now();
 
+	rig->e.services[0].fsm.may_run = true;
 	rig->e.fed_at = begin;
 	run_for(5.);
 	assert_int_equal(rig->silences, 1);
 	assert_false(rig->silent_dead);
 	assert_in_range(mtime_to_ms(mtime_now() - begin), 1000, 1900);
+}
+
+/* Nothing runs: ending supd over a short stall would only cost the others their standby. */
+static void where_nothing_runs_the_keeper_may_be_silent_for_longer(void **state)
+{
+	mtime begin = mtime_now();
+
+	rig->e.fed_at = begin;
+	run_for(5.);
+	assert_int_equal(rig->silences, 1);
+	assert_true(mtime_now() - begin >= MTIME_SEC(2));
 }
 
 static void keeper_that_answers_is_not_silent(void **state)
@@ -858,6 +870,7 @@ int main(void)
 		T(run_of_an_order_that_is_not_ours_is_killed),
 		T(feed_names_the_deadline_and_its_end_once),
 		T(keeper_that_does_not_answer_is_silent_after_engine_timeout),
+		T(where_nothing_runs_the_keeper_may_be_silent_for_longer),
 		T(keeper_that_answers_is_not_silent),
 		T(engine_that_was_stalled_gives_the_keeper_another_timeout),
 		T(answer_to_what_was_never_sent_does_not_count),
