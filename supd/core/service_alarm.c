@@ -6,6 +6,8 @@
  * or left standing.  A standing one is said again every hour.  An alarm changes nothing else.
  */
 
+#define LOADS_WITHIN MTIME_SEC(2) /* the state file, from the start of the engine */
+
 /* Adverts are missing while the peer link says "active", or the reverse. */
 static bool vrrp_path_blocked(const struct service_fsm *s, mtime now)
 {
@@ -61,6 +63,15 @@ static bool digest_alarm(const struct service_fsm *s, mtime now)
 	return reasons[SERVICE_UNFIT_DIGEST];
 }
 
+/* It failed, or the disk has not answered for too long. */
+static bool state_file_alarm(const struct service_fsm *s, mtime now)
+{
+	bool reasons[SERVICE_UNFITS_END];
+
+	service_fit(s, now, reasons);
+	return reasons[SERVICE_UNFIT_STATE_FILE];
+}
+
 /* Nobody runs it, because a node could not be confirmed off; over as soon as somebody does. */
 static bool fence_failed(struct service_fsm *s, mtime now)
 {
@@ -85,6 +96,11 @@ static void set(struct svc_step *x, enum service_alarm alarm, bool on)
 	a->ok = on;
 }
 
+void svc_alarm_not_loaded(struct svc_step *x)
+{
+	set(x, SERVICE_ALARM_STATE_FILE, x->now - x->s->started >= LOADS_WITHIN);
+}
+
 void svc_update_alarms(struct svc_step *x)
 {
 	struct service_fsm *s = x->s;
@@ -107,7 +123,7 @@ void svc_update_alarms(struct svc_step *x)
 		    service_active_node(s, x->now) < 0);
 	set(x, SERVICE_ALARM_ADDRESS, s->address_failed);
 	set(x, SERVICE_ALARM_UNKILLABLE, s->unkillable);
-	set(x, SERVICE_ALARM_STATE_FILE, s->persist_failed);
+	set(x, SERVICE_ALARM_STATE_FILE, state_file_alarm(s, x->now));
 	set(x, SERVICE_ALARM_BUDGET, !s->budget.tier0 && s->budget.d_min != MTIME_NEVER);
 	set(x, SERVICE_ALARM_HELD, s->config.hold_on_silence && s->vrrp.expired &&
 					   s->state == SERVICE_STATE_BACKUP &&

@@ -333,8 +333,10 @@ static void progress(struct svc_step *x)
 		svc_emit(x, SERVICE_ACT_ENDED);
 		return;
 	}
-	if (!s->loaded)
+	if (!s->loaded) {
+		svc_alarm_not_loaded(x);
 		return;
+	}
 	if (s->persist_failed && x->now >= s->persist_retry_at) {
 		s->persist_retry_at = x->now + MTIME_SEC(1);
 		svc_persist(x);

@@ -138,5 +138,7 @@ void svc_on_limit(struct svc_step *x);
 
 /* ---- service_alarm.c ---- */
 void svc_update_alarms(struct svc_step *x);
+/* While the state file has not been read. */
+void svc_alarm_not_loaded(struct svc_step *x);
 
 #endif

@@ -195,7 +195,7 @@ static void complain_text(struct engine *e, unsigned line)
 			  dir, node, node);
 	else
 		log_error("%s/%s.state:%u: damaged, expected \"service NAME term_seen=N reserved=N "
-			  "latched= barred= stopped= wish_version=N\" or the right \"end "
+			  "latched= barred= stopped= paused= wish_version=N\" or the right \"end "
 			  "CHECKSUM\"; services stay down: put the right file back, or move it "
 			  "away (terms begin anew: only while no node is active)",
 			  dir, node, line);

@@ -35,8 +35,8 @@
 		   "error; the service runs without it")                                           \
 	X(UNKILLABLE, "a killed program does not go away, it waits inside the kernel (a dead "     \
 		      "disk or NFS server?); it executes nothing any more")                        \
-	X(STATE_FILE, "state_dir cannot be written (full, or read-only?): this node cannot take "  \
-		      "over until it can")                                                         \
+	X(STATE_FILE, "the state file cannot be read or written (disk full, read-only, hanging? "  \
+		      "file damaged? the log says): this node cannot take over until it can")      \
 	X(BUDGET, "with these priorities and intervals an isolated node may not stop before "      \
 		  "another starts: see supd --check-config")                                       \
 	X(WAIT_FOR_PEER, "since boot neither another node nor any probe target has answered, so "  \
@@ -54,7 +54,7 @@
 	X(LINK, "the interface is down or missing")                                                \
 	X(ISOLATED, "this host hears no node and no probe target answers")                         \
 	X(DIGEST, "the configuration differs from a peer's")                                       \
-	X(STATE_FILE, "state_dir cannot be written")                                               \
+	X(STATE_FILE, "the state file cannot be read or written")                                  \
 	X(ENDING, "supd is ending")                                                                \
 	X(SOCKETS, "the VRRP or ARP socket could not be opened")
 

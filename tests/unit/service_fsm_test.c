@@ -782,6 +782,37 @@ static void ending_hands_over_and_ends(void **state)
 	assert_int_equal(k.s.state, SERVICE_STATE_DOWN);
 }
 
+static void a_disk_that_hangs_is_an_alarm_like_one_that_fails(void **state)
+{
+	struct kit k;
+
+	kit_active(&k);
+	k.disk_ok = false; /* no answer at all */
+	kit_command(&k, SERVICE_CMD_STOP_HERE);
+	assert_false(k.s.alarms[SERVICE_ALARM_STATE_FILE]);
+	kit_tick(&k, ADV + MTIME_MS(1));
+	assert_true(k.s.alarms[SERVICE_ALARM_STATE_FILE]);
+	kit_step(&k, (struct service_event){
+			     .type = SERVICE_EV_PERSISTED, .seq = k.s.persist_seq, .ok = true});
+	assert_false(k.s.alarms[SERVICE_ALARM_STATE_FILE]);
+}
+
+static void a_state_that_does_not_load_is_an_alarm(void **state)
+{
+	struct kit k = {.now = MTIME_SEC(1000), .disk_ok = true};
+	struct service_config c = kit_config(2);
+	struct service_persist none = {0};
+
+	service_init(&k.s, &c, k.now);
+	kit_tick(&k, MTIME_MS(500));
+	assert_false(k.s.alarms[SERVICE_ALARM_STATE_FILE]);
+	kit_tick(&k, MTIME_SEC(2));
+	assert_true(k.s.alarms[SERVICE_ALARM_STATE_FILE]);
+	assert_int_equal(kit_act(&k, SERVICE_ACT_ALARM)->alarm, SERVICE_ALARM_STATE_FILE);
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_LOADED, .persist = &none});
+	assert_false(k.s.alarms[SERVICE_ALARM_STATE_FILE]);
+}
+
 static void a_node_that_ended_and_is_back_is_a_standby_again(void **state)
 {
 	struct kit k;
@@ -1081,6 +1112,8 @@ int main(void)
 		cmocka_unit_test(stop_is_adopted_from_whoever_said_it_last),
 		cmocka_unit_test(who_released_comes_back_late_unless_somebody_did_begin),
 		cmocka_unit_test(ending_hands_over_and_ends),
+		cmocka_unit_test(a_disk_that_hangs_is_an_alarm_like_one_that_fails),
+		cmocka_unit_test(a_state_that_does_not_load_is_an_alarm),
 		cmocka_unit_test(a_node_that_ended_and_is_back_is_a_standby_again),
 		cmocka_unit_test(hold_waits_for_a_person_and_a_release_needs_none),
 		cmocka_unit_test(hold_starts_nobody_alone_at_boot),
