@@ -10,12 +10,13 @@
  *      +-- verdict --> FENCE_COMMAND(peer, term) --ok--> verdict --> the next one, or grant
  *      |                     |  failed, timed out, no answer
  *      |                     +--> backup, alarm "fence_failed"; again after Active_Down in full
- *      +-- nobody needs it --> grant
+ *      +-- needed for nobody any more --> grant
  *
- * Nobody needs it
- *   - whose FENCED of this term is here, or whose later HELLO says that nothing runs;
- *   - the releaser; and where its RELEASE names us, nobody: it was the only one under its term, and
- *     a third node could have come up since then only by fencing the releaser, who would be off;
+ * It is not needed
+ *   - for a node whose FENCED of this term is here, or whose later HELLO says that nothing runs;
+ *   - for the releaser; and for nobody at all where its RELEASE names us: it was the only one under
+ *     its term, and a third node could have come up since then only by fencing the releaser, who
+ *     would be off;
  *   - where a person said --force;
  *   - in a restart on the active node, which takes over from nobody.
  *

@@ -46,15 +46,14 @@ static void log_hook_done(const struct engine_service *svc, const struct ipc_hoo
 {
 	const char *service = model_service_name(svc->engine->m, svc->row);
 	const char *node = model_node_name(svc->engine->m, svc->hook_node);
+	mtime timeout = model_service(svc->engine->m, svc->row)->fence_command_timeout;
 
 	if (d->ok)
 		log_notice("service %s: fence_command has confirmed that node %s is off", service,
 			   node);
 	else if (d->timed_out)
-		log_error("service %s: fence_command for node %s was killed: not done within %lld s",
-			  service, node,
-			  (long long)(model_service(svc->engine->m, svc->row)->fence_command_timeout /
-				      MTIME_SEC(1)));
+		log_error("service %s: fence_command for node %s was killed: no end within %lld s",
+			  service, node, (long long)(timeout / MTIME_SEC(1)));
 	else if (d->code > 0)
 		log_error("service %s: fence_command for node %s failed: exit status %d", service,
 			  node, d->code);
