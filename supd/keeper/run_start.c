@@ -118,10 +118,11 @@ void run_start(struct keeper *k, const struct ipc_start *s)
 	struct program *p = &k->programs[s->program];
 	struct service *svc = run_service(k, p);
 
-	if (p->pending) {
+	if (p->pending && p->start.h.generation == s->h.generation) {
 		run_tell_failed(k, p, s->order, IPC_STAGE_ORDER, 0);
 		return;
 	}
+	p->pending = false; /* an engine that is gone waited for it: the new one decides anew */
 	if (svc && !refusal(k, p, s)) {
 		if (s->term > svc->term_started)
 			svc->term_started = s->term;

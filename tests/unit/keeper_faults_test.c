@@ -349,29 +349,6 @@ static void a_cgroup_that_somebody_removed_is_made_again(void **state)
 	world_stop(w);
 }
 
-/* A START that waits for a guard when its engine dies: the next engine decides anew. */
-static void a_start_that_waits_dies_with_its_engine(void **state)
-{
-	struct world *w = *state;
-
-	world_start(w, SERVICE("s", "1", "") PROGRAM("p", "service = s\n" SLEEP)
-		    PROGRAM("q", "service = s\n" SLEEP));
-	world_spawn(w, "p", 1);
-	assert_int_equal(kill(w->keeper, SIGSTOP), 0);
-	world_order_quiesce(w, "s", 1);
-	world_order_start(w, "q", 2, MTIME_SEC(10), FOREVER);
-	usleep(50000); /* the relay has passed them on */
-	assert_int_equal(kill(w->engine, SIGKILL), 0);
-	assert_int_equal(kill(w->keeper, SIGCONT), 0);
-	world_take_engine(w);
-	await_guard(w);
-	world_sync(w);
-	assert_false(world_has(w, IPC_SPAWNED));
-	assert_int_equal(world_count(w, "s/q.1", NULL, 0), 0);
-	assert_int_equal(world_spawn(w, "q", 2).run, 1);
-	world_stop(w);
-}
-
 /* Stop the next child that the keeper makes at its birth. */
 static void trace_births(const struct world *w)
 {
@@ -388,6 +365,58 @@ static pid_t await_birth(const struct world *w)
 	assert_int_equal(ptrace(PTRACE_GETEVENTMSG, w->keeper, NULL, &child), 0);
 	assert_int_equal(ptrace(PTRACE_DETACH, w->keeper, NULL, NULL), 0);
 	return (pid_t)child;
+}
+
+/* A START that waits for a guard when its engine dies: the next engine decides anew. */
+static void a_start_that_waits_dies_with_its_engine(void **state)
+{
+	struct world *w = *state;
+	uint64_t order;
+
+	world_start(w, SERVICE("s", "1", "") PROGRAM("p", "service = s\n" SLEEP)
+		    PROGRAM("q", "service = s\n" SLEEP));
+	world_spawn(w, "p", 1);
+	assert_int_equal(kill(w->keeper, SIGSTOP), 0);
+	world_order_quiesce(w, "s", 1);
+	order = world_order_start(w, "q", 2, MTIME_SEC(10), FOREVER);
+	world_pass_on(w);
+	assert_int_equal(kill(w->engine, SIGKILL), 0);
+	assert_int_equal(kill(w->keeper, SIGCONT), 0);
+	world_take_engine(w);
+	assert_int_equal(expect_failed(w, order).stage, IPC_STAGE_ORDER);
+	assert_false(world_has(w, IPC_SPAWNED));
+	assert_int_equal(world_count(w, "s/q.1", NULL, 0), 0);
+	assert_int_equal(world_spawn(w, "q", 2).run, 1);
+	world_stop(w);
+}
+
+/* ... also where the guard that it waits for does not come: its orders are not refused for it. */
+static void a_start_of_a_dead_engine_gives_way_to_the_next(void **state)
+{
+	struct world *w = *state;
+	struct ipc_spawn_failed f;
+	uint64_t order;
+	pid_t stuck;
+	int status;
+
+	world_start(w, SERVICE("s", "1", "") PROGRAM("p", "service = s\n" SLEEP)
+		    PROGRAM("q", "service = s\n" SLEEP));
+	world_spawn(w, "p", 1);
+	trace_births(w);
+	assert_int_equal(kill(guard_of(w), SIGKILL), 0);
+	stuck = await_birth(w);
+	world_order_start(w, "q", 1, MTIME_SEC(60), FOREVER);
+	world_sync(w);
+	assert_int_equal(kill(w->engine, SIGKILL), 0);
+	world_take_engine(w);
+	order = world_order_start(w, "q", 1, MTIME_MS(300), FOREVER);
+	f = expect_failed(w, order);
+	assert_int_equal(f.stage, IPC_STAGE_GUARD);
+	assert_int_equal(f.error, ETIMEDOUT);
+	world_await_death(stuck);
+	assert_int_equal(world_spawn(w, "q", 1).run, 1);
+	assert_int_equal(waitpid(stuck, &status, __WALL), stuck);
+	world_stop(w);
 }
 
 static void a_guard_that_does_not_get_ready_is_replaced(void **state)
@@ -617,6 +646,7 @@ int main(void)
 		in_a_world(cgroups_that_cannot_be_made_are_not_tried_for_ever),
 		in_a_world(a_cgroup_that_somebody_removed_is_made_again),
 		in_a_world(a_start_that_waits_dies_with_its_engine),
+		in_a_world(a_start_of_a_dead_engine_gives_way_to_the_next),
 		in_a_world(a_guard_that_does_not_get_ready_is_replaced),
 		in_a_world(a_start_that_does_not_get_to_exec_is_given_up),
 		in_a_world(who_leaves_the_cgroup_does_not_survive_the_run),

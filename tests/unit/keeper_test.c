@@ -440,7 +440,7 @@ static void a_stall_of_the_keeper_kills_nobody_who_was_fed(void **state)
 	assert_int_equal(kill(w->keeper, SIGSTOP), 0);
 	usleep(600000); /* the stall itself: also twice engine_timeout */
 	send_feed(w, mtime_now() + MTIME_SEC(10));
-	usleep(50000); /* the relay has passed it on */
+	world_pass_on(w);
 	assert_int_equal(kill(w->keeper, SIGCONT), 0);
 	usleep(200000);
 	assert_false(world_has(w, IPC_QUIESCED));

@@ -130,6 +130,15 @@ void world_stop_feeding(struct world *w)
 	world_send(w, &h, sizeof(h));
 }
 
+void world_pass_on(struct world *w)
+{
+	const struct ipc_header h = { IPC_NONE, RELAY_ECHO };
+	struct ipc_header echo;
+
+	world_send(w, &h, sizeof(h));
+	world_expect(w, IPC_NONE, &echo, sizeof(echo));
+}
+
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
 static struct model *make_model(const struct world *w, const char *sections)

@@ -60,6 +60,8 @@ void world_expect(struct world *w, enum ipc_type type, void *ret, size_t size);
 bool world_has(struct world *w, enum ipc_type type);
 /* Drop what came and was not asked for. */
 void world_forget(struct world *w);
+/* What was sent before is in the keeper's socket when this returns, also while the keeper stands. */
+void world_pass_on(struct world *w);
 /* A round trip: what was sent before is with the keeper when this returns. */
 void world_sync(struct world *w);
 
