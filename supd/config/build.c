@@ -48,6 +48,12 @@ static uint64_t name_hash(const char *name)
 	return hash_end(&h);
 }
 
+static void hash_address(crypto_generichash_state *h, const struct ip_addr *a)
+{
+	hash_number(h, ip_addr_len(a->family));
+	crypto_generichash_update(h, a->bytes, ip_addr_len(a->family));
+}
+
 /* All that nodes must agree on before one may take over from another. */
 static uint64_t safety_digest(const struct model *m, const struct model_service *s)
 {
@@ -60,14 +66,14 @@ static uint64_t safety_digest(const struct model *m, const struct model_service 
 		const struct model_node *n = model_node(m, i);
 
 		hash_text(&h, model_str(m, n->name));
-		hash_number(&h, ntohl(n->address.s_addr));
+		hash_address(&h, &n->address);
 		hash_number(&h, n->priority);
 		hash_number(&h, n->peer_link);
 	}
 	hash_number(&h, s->vrid);
 	hash_number(&h, s->n_vips);
 	for (unsigned i = 0; i < s->n_vips; i++)
-		hash_number(&h, ntohl(s->vips[i].s_addr));
+		hash_address(&h, &s->vips[i]);
 	hash_number(&h, (uint64_t)s->advert_int);
 	hash_number(&h, (uint64_t)s->vip_lease);
 	hash_number(&h, (uint64_t)s->fence_timeout);

@@ -12,21 +12,24 @@
 
 /* ---- which node is this ---------------------------------------------------------------------- */
 
-static int row_of(const struct in_addr *nodes, uint32_t n, const struct sockaddr *sa)
+static int row_of(const struct ip_addr *nodes, uint32_t n, const struct sockaddr *sa)
 {
-	struct sockaddr_in in;
+	struct sockaddr_storage full = {0};
+	struct ip_addr local;
 
-	if (sa == NULL || sa->sa_family != AF_INET)
+	if (sa == NULL || (sa->sa_family != AF_INET && sa->sa_family != AF_INET6))
 		return MODEL_NONE;
-	memcpy(&in, sa, sizeof(in));
+	memcpy(&full, sa,
+	       sa->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+	local = ip_addr_from_sockaddr(&full, sizeof(full));
 	for (uint32_t i = 0; i < n; i++)
-		if (nodes[i].s_addr == in.sin_addr.s_addr)
+		if (ip_addr_equal(&nodes[i], &local))
 			return (int)i;
 	return MODEL_NONE;
 }
 
 /* The first row, in the file's order, that this machine has an address of. */
-static int find_local(const struct in_addr *nodes, uint32_t n)
+static int find_local(const struct ip_addr *nodes, uint32_t n)
 {
 	struct ifaddrs *list;
 	int row = MODEL_NONE;
@@ -45,7 +48,7 @@ static int find_local(const struct in_addr *nodes, uint32_t n)
 
 int loader_find_self(const struct model *m)
 {
-	struct in_addr nodes[MODEL_NODES_MAX];
+	struct ip_addr nodes[MODEL_NODES_MAX];
 
 	for (uint32_t i = 0; i < m->n_nodes; i++)
 		nodes[i] = model_node(m, i)->address;
@@ -54,7 +57,7 @@ int loader_find_self(const struct model *m)
 
 static int find_self_of_draft(const struct draft *d)
 {
-	struct in_addr nodes[MODEL_NODES_MAX];
+	struct ip_addr nodes[MODEL_NODES_MAX];
 
 	for (uint32_t i = 0; i < d->n_nodes; i++)
 		nodes[i] = d->nodes[i].m.address;

@@ -29,15 +29,18 @@ int model_find_node(const struct model *m, const char *name)
 	return MODEL_NONE;
 }
 
-static bool has_path(const struct model_node *n, struct in_addr a)
+static bool has_path(const struct model_node *n, const struct ip_addr *a)
 {
-	for (unsigned i = 0; i < model_node_n_paths(n); i++)
-		if (model_node_path(n, i).s_addr == a.s_addr)
+	for (unsigned i = 0; i < model_node_n_paths(n); i++) {
+		const struct ip_addr path = model_node_path(n, i);
+
+		if (ip_addr_equal(&path, a))
 			return true;
+	}
 	return false;
 }
 
-int model_find_node_address(const struct model *m, struct in_addr a)
+int model_find_node_address(const struct model *m, const struct ip_addr *a)
 {
 	for (uint32_t i = 0; i < m->n_nodes; i++)
 		if (has_path(model_node(m, i), a))

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/ip_addr.h"
 #include "common/mtime.h"
 
 /*
@@ -57,11 +58,11 @@ struct model_supd {
 
 struct model_node {
 	struct model_str name;
-	struct in_addr address;
+	struct ip_addr address;
 	uint8_t priority;
 	bool peer_link;
 	uint8_t n_further;
-	struct in_addr further[MODEL_PATHS_MAX - 1]; /* peer_address */
+	struct ip_addr further[MODEL_PATHS_MAX - 1]; /* peer_address */
 };
 
 enum model_isolation { MODEL_ISOLATION_AUTO, MODEL_ISOLATION_OFF, MODEL_ISOLATION_LIST };
@@ -73,9 +74,9 @@ struct model_service {
 	uint64_t digest; /* safety digest: cluster, nodes, VRID, addresses, intervals */
 	uint8_t vrid;
 	uint8_t n_vips, n_targets;
-	struct in_addr vips[MODEL_VIPS_MAX];
+	struct ip_addr vips[MODEL_VIPS_MAX];
 	enum model_isolation isolation;
-	struct in_addr targets[MODEL_TARGETS_MAX]; /* isolation_probe = a list */
+	struct ip_addr targets[MODEL_TARGETS_MAX]; /* isolation_probe = a list */
 	mtime advert_int;
 	mtime vip_lease; /* whole seconds; 0: off */
 	uint32_t garp_count;
@@ -169,7 +170,7 @@ static inline unsigned model_node_n_paths(const struct model_node *n)
 }
 
 /* The last one stands in for those that the node lacks. */
-static inline struct in_addr model_node_path(const struct model_node *n, unsigned path)
+static inline struct ip_addr model_node_path(const struct model_node *n, unsigned path)
 {
 	if (path > n->n_further)
 		path = n->n_further;
@@ -181,7 +182,7 @@ int model_find_service(const struct model *m, const char *name);
 int model_find_program(const struct model *m, const char *name);
 int model_find_node(const struct model *m, const char *name);
 /* Row of the node that has this address, on whichever path, or MODEL_NONE. */
-int model_find_node_address(const struct model *m, struct in_addr a);
+int model_find_node_address(const struct model *m, const struct ip_addr *a);
 
 /* Fill argv[0 .. v.count] (NULL last) with pointers into the block. */
 void model_strv_fill(const struct model *m, struct model_strv v, char **argv);

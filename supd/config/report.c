@@ -137,7 +137,7 @@ static void print_active_on(struct report *r, uint32_t service, int self)
 static bool asks_only_nodes(const struct model *m, const struct model_service *s)
 {
 	for (unsigned i = 0; i < s->n_targets; i++)
-		if (model_find_node_address(m, s->targets[i]) == MODEL_NONE)
+		if (model_find_node_address(m, &s->targets[i]) == MODEL_NONE)
 			return false;
 	return s->isolation == MODEL_ISOLATION_LIST;
 }

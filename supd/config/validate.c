@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "supd/config/draft_read.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,19 +27,23 @@ static const char *path_key(unsigned path)
 }
 
 /* Whether the node has this address as one of its first `n_paths` paths: *ret_path is which. */
-static bool node_has_path(const struct draft_node *n, unsigned n_paths, struct in_addr a,
+static bool node_has_path(const struct draft_node *n, unsigned n_paths, const struct ip_addr *a,
 			  unsigned *ret_path)
 {
-	for (unsigned i = 0; i < n_paths && i < model_node_n_paths(&n->m); i++)
-		if (node_has(n, path_key(i)) && model_node_path(&n->m, i).s_addr == a.s_addr) {
+	for (unsigned i = 0; i < n_paths && i < model_node_n_paths(&n->m); i++) {
+		const struct ip_addr path = model_node_path(&n->m, i);
+
+		if (node_has(n, path_key(i)) && ip_addr_equal(&path, a)) {
 			*ret_path = i;
 			return true;
 		}
+	}
 	return false;
 }
 
 static const struct draft_node *node_of_address(const struct draft *d, uint32_t n_nodes,
-						struct in_addr a, unsigned *ret_path)
+						const struct ip_addr *a,
+						unsigned *ret_path)
 {
 	for (uint32_t i = 0; i < n_nodes; i++)
 		if (node_has_path(&d->nodes[i], MODEL_PATHS_MAX, a, ret_path))
@@ -52,16 +55,16 @@ static const struct draft_node *node_of_address(const struct draft *d, uint32_t 
 static void check_path(struct draft *d, uint32_t row, unsigned path)
 {
 	const struct draft_node *n = &d->nodes[row], *first;
-	const struct in_addr a = model_node_path(&n->m, path);
+	const struct ip_addr a = model_node_path(&n->m, path);
 	unsigned line = key_line(KEY_NODE, &n->h, path_key(path)), at;
-	char text[INET_ADDRSTRLEN];
+	char text[IP_ADDR_TEXT];
 
-	first = node_of_address(d, row, a, &at);
-	if (first == NULL && node_has_path(n, path, a, &at))
+	first = node_of_address(d, row, &a, &at);
+	if (first == NULL && node_has_path(n, path, &a, &at))
 		first = n;
 	if (first == NULL)
 		return;
-	inet_ntop(AF_INET, &a, text, sizeof(text));
+	ip_addr_text(&a, text);
 	if (path == 0)
 		problems_add(d->problems, line,
 			     "address is that of [node:%s] in line %u, expected one for each node",
@@ -111,22 +114,22 @@ static void check_vrid(struct draft *d, uint32_t row)
 	}
 }
 
-static bool has_vip(const struct draft_service *s, struct in_addr a)
+static bool has_vip(const struct draft_service *s, const struct ip_addr *a)
 {
 	for (unsigned i = 0; service_has(s, "virtual_ipaddress") && i < s->m.n_vips; i++)
-		if (s->m.vips[i].s_addr == a.s_addr)
+		if (ip_addr_equal(&s->m.vips[i], a))
 			return true;
 	return false;
 }
 
-static void check_vip(struct draft *d, uint32_t row, struct in_addr vip)
+static void check_vip(struct draft *d, uint32_t row, const struct ip_addr *vip)
 {
 	const struct draft_service *s = &d->services[row];
 	unsigned line = key_line(KEY_SERVICE, &s->h, "virtual_ipaddress"), path;
 	const struct draft_node *n = node_of_address(d, d->n_nodes, vip, &path);
-	char text[INET_ADDRSTRLEN];
+	char text[IP_ADDR_TEXT];
 
-	inet_ntop(AF_INET, &vip, text, sizeof(text));
+	ip_addr_text(vip, text);
 	if (n != NULL)
 		problems_add(
 			d->problems, line,
@@ -146,11 +149,11 @@ static void check_vip(struct draft *d, uint32_t row, struct in_addr vip)
 static void check_targets(struct draft *d, const struct draft_service *s)
 {
 	for (unsigned i = 0; i < s->m.n_targets; i++) {
-		char text[INET_ADDRSTRLEN];
+		char text[IP_ADDR_TEXT];
 
-		inet_ntop(AF_INET, &s->m.targets[i], text, sizeof(text));
+		ip_addr_text(&s->m.targets[i], text);
 		for (uint32_t j = 0; j < d->n_services; j++)
-			if (has_vip(&d->services[j], s->m.targets[i]))
+			if (has_vip(&d->services[j], &s->m.targets[i]))
 				problems_add(
 					d->problems,
 					key_line(KEY_SERVICE, &s->h, "isolation_probe"),
@@ -182,7 +185,7 @@ static void check_service(struct draft *d, uint32_t row)
 	if (service_has(s, "interface") && service_has(s, "virtual_router_id"))
 		check_vrid(d, row);
 	for (unsigned i = 0; service_has(s, "virtual_ipaddress") && i < s->m.n_vips; i++)
-		check_vip(d, row, s->m.vips[i]);
+		check_vip(d, row, &s->m.vips[i]);
 	check_targets(d, s);
 	check_programs_of(d, row);
 }

@@ -34,7 +34,7 @@ int value_choice(struct value *v);        /* int-sized, or bool, by width */
 int value_duration(struct value *v);      /* mtime; a choice's word stands for its value */
 int value_signal(struct value *v);        /* int */
 int value_exitcodes(struct value *v);     /* 32 bytes */
-int value_address(struct value *v);       /* struct in_addr */
+int value_address(struct value *v);       /* struct ip_addr */
 int value_paths(struct value *v);         /* draft_node: further, n_further */
 int value_vips(struct value *v);          /* draft_service: vips, n_vips */
 int value_isolation(struct value *v);     /* draft_service: isolation, targets, n_targets */

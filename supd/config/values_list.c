@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "supd/config/values.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,30 +11,28 @@
 /* ---- addresses ------------------------------------------------------------------------------- */
 
 /* One that a host can have and send from. */
-static bool is_unicast(struct in_addr a)
+static bool is_unicast(const struct ip_addr *a)
 {
-	uint32_t h = ntohl(a.s_addr);
+	uint32_t h = ntohl(a->v4.s_addr);
 
 	return h >> 24 != 0 && h >> 28 < 0xe;
 }
 
-static int read_address(struct value *v, const char *text, struct in_addr *ret)
+static int read_address(struct value *v, const char *text, struct ip_addr *ret)
 {
-	struct in6_addr six;
-
-	if (inet_pton(AF_INET6, text, &six) == 1)
+	if (ip_addr_parse(text, ret) < 0)
+		return value_reject(v, "is not an IPv4 address, expected one such as 192.0.2.11");
+	if (ret->family == AF_INET6)
 		return value_reject(v, "is an IPv6 address: known, not supported yet, expected an "
 				       "IPv4 address");
-	if (inet_pton(AF_INET, text, ret) != 1)
-		return value_reject(v, "is not an IPv4 address, expected one such as 192.0.2.11");
-	if (!is_unicast(*ret))
+	if (!is_unicast(ret))
 		return value_reject(v, "is no host's address, expected one such as 192.0.2.11");
 	return 0;
 }
 
 int value_address(struct value *v)
 {
-	struct in_addr a;
+	struct ip_addr a;
 	int r = read_address(v, v->text, &a);
 
 	if (r == 0)
@@ -44,7 +41,7 @@ int value_address(struct value *v)
 }
 
 /* A virtual address: no prefix length, or the one that it will have anyway. */
-static int read_vip(struct value *v, const char *text, struct in_addr *ret)
+static int read_vip(struct value *v, const char *text, struct ip_addr *ret)
 {
 	char buf[64];
 	char *slash;
@@ -59,10 +56,10 @@ static int read_vip(struct value *v, const char *text, struct in_addr *ret)
 	return read_address(v, buf, ret);
 }
 
-static bool contains(const struct in_addr *v, size_t n, struct in_addr a)
+static bool contains(const struct ip_addr *v, size_t n, const struct ip_addr *a)
 {
 	for (size_t i = 0; i < n; i++)
-		if (v[i].s_addr == a.s_addr)
+		if (ip_addr_equal(&v[i], a))
 			return true;
 	return false;
 }
@@ -77,13 +74,13 @@ static int blame(struct value *v, const char *item)
 }
 
 static int read_addresses(struct value *v,
-			  int (*read)(struct value *, const char *, struct in_addr *),
-			  struct in_addr *to, size_t max, uint8_t *ret_n)
+			  int (*read)(struct value *, const char *, struct ip_addr *),
+			  struct ip_addr *to, size_t max, uint8_t *ret_n)
 {
 	char buf[INI_VALUE_MAX + 1];
 	const char *item = buf;
 	struct parse_strv list;
-	struct in_addr a[32];
+	struct ip_addr a[32];
 
 	if (parse_list(v->text, buf, sizeof(buf), &list) < 0 || list.count == 0)
 		return value_reject(v, "is not a list, expected addresses with commas or blanks "
@@ -95,7 +92,7 @@ static int read_addresses(struct value *v,
 
 		if (r < 0)
 			return list.count > 1 ? blame(v, item) : r;
-		if (contains(a, i, a[i]))
+		if (contains(a, i, &a[i]))
 			return value_reject(v, "has %s twice, expected it once", item);
 	}
 	memcpy(to, a, list.count * sizeof(*a));

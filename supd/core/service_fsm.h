@@ -97,7 +97,7 @@ struct service_report {
 
 struct service_node {
 	uint8_t priority;
-	uint32_t address; /* host byte order */
+	uint32_t address; /* only compared: a higher one is a higher address */
 	bool peer_link;
 };
 

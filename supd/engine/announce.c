@@ -35,7 +35,7 @@ static void announce_all(struct engine_service *svc)
 	struct arp_frame f;
 
 	for (unsigned i = 0; i < ms->n_vips; i++) {
-		arp_announce(&f, svc->mac, ms->vips[i].s_addr);
+		arp_announce(&f, svc->mac, ms->vips[i].v4.s_addr);
 		probe_send_frame(svc, &f);
 	}
 	svc->garp_sent++;

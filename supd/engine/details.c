@@ -59,7 +59,7 @@ static void add_paths(crypto_generichash_state *h, const struct model_node *n)
 {
 	add_num(h, n->n_further);
 	for (unsigned i = 0; i < n->n_further; i++)
-		add_num(h, n->further[i].s_addr);
+		crypto_generichash_update(h, n->further[i].bytes, ip_addr_len(n->further[i].family));
 }
 
 /*

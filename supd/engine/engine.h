@@ -47,7 +47,7 @@ int link_send(struct link *l, const void *msg, size_t len);
 
 /* Whom to ask whether this node is isolated (probe.c). */
 struct probe_target {
-	struct in_addr address;
+	struct ip_addr address;
 	int node;	/* row, or MODEL_NONE: a target that is not a node */
 	mtime sent[8];	/* send times of unanswered probes, a ring; 0: answered or given up */
 	unsigned next;
@@ -74,7 +74,7 @@ struct engine_service {
 	int arp_fd; /* -1 */
 	uint32_t ifindex;
 	uint8_t mac[6];
-	struct in_addr gateway;
+	struct ip_addr gateway;
 	uint8_t gateway_mac[6];
 	bool gateway_mac_known;
 	uint8_t node_mac[MODEL_NODES_MAX][6]; /* from HELLO; all zero: not known */
@@ -331,7 +331,7 @@ void vrrp_io_send(struct engine *e, uint32_t service, uint8_t priority);
 
 void probe_init(struct engine *e);
 void probe_open(struct engine *e, uint32_t service, int fd);
-void probe_set_gateway(struct engine *e, uint32_t service, struct in_addr gateway);
+void probe_set_gateway(struct engine *e, uint32_t service, const struct ip_addr *gateway);
 void probe_drain(struct engine *e, uint32_t service);
 /* Send probes that are due, and arm the timer for the next ones; called after each service step. */
 void probe_update(struct engine *e, uint32_t service);

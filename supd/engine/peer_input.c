@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "supd/engine/peer_internal.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
 #include "common/log.h"
@@ -17,16 +16,11 @@
 
 #define OFFSET_FROM 6 /* of the sender's row in the header (core/peer_msg.h) */
 
-static const char *address_text(const struct sockaddr_in *a, char *buf, socklen_t size)
-{
-	return inet_ntop(AF_INET, &a->sin_addr, buf, size) ? buf : "?";
-}
-
 /* ---- guards ----------------------------------------------------------------------------------- */
 
-static void complain_stray(struct engine *e, const struct sockaddr_in *source)
+static void complain_stray(struct engine *e, const struct ip_addr *source)
 {
-	char text[INET_ADDRSTRLEN];
+	char text[IP_ADDR_TEXT];
 	uint64_t missed;
 
 	e->strays++;
@@ -34,7 +28,7 @@ static void complain_stray(struct engine *e, const struct sockaddr_in *source)
 		log_warn("peer link: datagram from %s, no address of the node that it claims "
 			 "to be, dropped (%llu so far): are the [node:*] sections the same on all "
 			 "hosts?",
-			 address_text(source, text, sizeof(text)), (unsigned long long)e->strays);
+			 ip_addr_text(source, text), (unsigned long long)e->strays);
 }
 
 static void complain_seal(struct engine *e, struct engine_peer *p)
@@ -71,7 +65,8 @@ static void complain_verdict(struct engine *e, struct engine_peer *p, enum peer_
 }
 
 /* The linked peer that the datagram claims to come from, where the source fits; else NULL. */
-static struct engine_peer *find_peer(struct engine *e, unsigned own, struct in_addr source,
+static struct engine_peer *find_peer(struct engine *e, unsigned own,
+				     const struct ip_addr *source,
 				     const uint8_t *buf, size_t len, unsigned *ret_path)
 {
 	uint8_t row;
@@ -239,11 +234,11 @@ static void refuse(struct engine *e, struct engine_peer *p, unsigned path,
 		peer_io_send_challenge(e, p);
 }
 
-void peer_input(struct engine *e, unsigned own, const struct sockaddr_in *source,
+void peer_input(struct engine *e, unsigned own, const struct ip_addr *source,
 		const uint8_t *buf, size_t len)
 {
 	unsigned path;
-	struct engine_peer *p = find_peer(e, own, source->sin_addr, buf, len, &path);
+	struct engine_peer *p = find_peer(e, own, source, buf, len, &path);
 	mtime now = mtime_now();
 	enum peer_verdict verdict;
 	struct peer_msg m;

@@ -19,7 +19,7 @@ void peer_io_send_challenge(struct engine *e, struct engine_peer *p);
 void peer_io_send_baton(struct engine *e);
 
 /* One datagram of `len` bytes from `source`, by the socket of our path `own`. */
-void peer_input(struct engine *e, unsigned own, const struct sockaddr_in *source,
+void peer_input(struct engine *e, unsigned own, const struct ip_addr *source,
 		const uint8_t *buf, size_t len);
 
 /* ---- peer_socket.c ---- */
@@ -31,7 +31,7 @@ bool peer_socket_ready(const struct engine *e);
 /* A datagram by every path: 0 if it went out by one at least, else -errno of the first. */
 int peer_socket_send(struct engine_peer *p, const void *buf, size_t len);
 /* The path from `source` to our end `own`, or -1: that is no address of this peer. */
-int peer_path_of(const struct engine_peer *p, unsigned own, struct in_addr source);
+int peer_path_of(const struct engine_peer *p, unsigned own, const struct ip_addr *source);
 /* Longest Active_Down of all services: how long a path may be silent while another is not. */
 mtime peer_socket_patience(const struct engine *e);
 /* Raise and clear path_lost; with nothing left to read. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "supd/engine/peer_internal.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
@@ -41,27 +40,30 @@ static const struct model_node *node_of(const struct engine_peer *p)
 
 /* The ends of a path, as text. */
 struct ends {
-	char own[INET_ADDRSTRLEN], his[INET_ADDRSTRLEN];
+	char own[IP_ADDR_TEXT], his[IP_ADDR_TEXT];
 };
 
 static struct ends ends_of(const struct engine_peer *p, unsigned path)
 {
-	const struct in_addr own = model_node_path(own_node(p->engine), path);
-	const struct in_addr his = model_node_path(node_of(p), path);
+	const struct ip_addr own = model_node_path(own_node(p->engine), path);
+	const struct ip_addr his = model_node_path(node_of(p), path);
 	struct ends t;
 
-	inet_ntop(AF_INET, &own, t.own, sizeof(t.own));
-	inet_ntop(AF_INET, &his, t.his, sizeof(t.his));
+	ip_addr_text(&own, t.own);
+	ip_addr_text(&his, t.his);
 	return t;
 }
 
-int peer_path_of(const struct engine_peer *p, unsigned own, struct in_addr source)
+int peer_path_of(const struct engine_peer *p, unsigned own, const struct ip_addr *source)
 {
 	unsigned last = model_node_n_paths(node_of(p)) - 1;
 
-	for (unsigned i = 0; i <= last; i++)
-		if (model_node_path(node_of(p), i).s_addr == source.s_addr)
+	for (unsigned i = 0; i <= last; i++) {
+		const struct ip_addr his = model_node_path(node_of(p), i);
+
+		if (ip_addr_equal(&his, source))
 			return (int)(i == last && own > last ? own : i);
+	}
 	return -1;
 }
 
@@ -83,9 +85,9 @@ static void log_send(struct engine_peer *p, unsigned path, int error)
 static int send_on(struct engine_peer *p, unsigned path, const void *buf, size_t len)
 {
 	const struct engine *e = p->engine;
-	const struct sockaddr_in to = {.sin_family = AF_INET,
-				       .sin_addr = model_node_path(node_of(p), path),
-				       .sin_port = htons(e->m->supd.peer_port)};
+	const struct ip_addr his = model_node_path(node_of(p), path);
+	struct sockaddr_storage to;
+	const socklen_t to_len = ip_addr_to_sockaddr(&his, e->m->supd.peer_port, 0, &to);
 	unsigned last = model_node_n_paths(own_node(e)) - 1;
 	int fd = e->peer_paths[path < last ? path : last].fd;
 	int error = 0;
@@ -93,7 +95,7 @@ static int send_on(struct engine_peer *p, unsigned path, const void *buf, size_t
 	if (fd < 0)
 		return -ENOTCONN;
 	if (sendto(fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&to,
-		   sizeof(to)) < 0)
+		   to_len) < 0)
 		error = errno;
 	if (error != p->send_error[path])
 		log_send(p, path, error);
@@ -130,7 +132,8 @@ int peer_socket_send(struct engine_peer *p, const void *buf, size_t len)
 static bool receive_one(struct engine_peer_path *w)
 {
 	uint8_t buf[PEER_DATAGRAM_MAX + 1];
-	struct sockaddr_in source;
+	struct sockaddr_storage source;
+	struct ip_addr from;
 	socklen_t source_len = sizeof(source);
 	ssize_t n;
 
@@ -140,8 +143,9 @@ static bool receive_one(struct engine_peer_path *w)
 		     &source_len);
 	if (n < 0)
 		return errno != EAGAIN && errno != EWOULDBLOCK; /* an error of the past: cleared */
-	if (source_len == sizeof(source) && source.sin_family == AF_INET)
-		peer_input(w->engine, w->index, &source, buf, (size_t)n);
+	from = ip_addr_from_sockaddr(&source, source_len);
+	if (from.family != 0)
+		peer_input(w->engine, w->index, &from, buf, (size_t)n);
 	return true;
 }
 

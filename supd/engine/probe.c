@@ -34,11 +34,11 @@ static const struct model_service *config_of(const struct engine_service *svc)
 	return model_service(svc->engine->m, svc->row);
 }
 
-static struct in_addr own_address(const struct engine_service *svc)
+static struct ip_addr own_address(const struct engine_service *svc)
 {
 	const struct model *m = svc->engine->m;
 
-	return m->self == MODEL_NONE ? (struct in_addr){0}
+	return m->self == MODEL_NONE ? (struct ip_addr){0}
 				     : model_node(m, (uint32_t)m->self)->address;
 }
 
@@ -71,25 +71,27 @@ static bool mac_known(const struct engine_service *svc, int node)
 
 /* ---- targets -------------------------------------------------------------------------------- */
 
-static struct probe_target *find_target(struct probe_target *t, unsigned n, in_addr_t address)
+static struct probe_target *find_target(struct probe_target *t, unsigned n,
+					const struct ip_addr *address)
 {
 	for (unsigned i = 0; i < n; i++)
-		if (t[i].address.s_addr == address)
+		if (ip_addr_equal(&t[i].address, address))
 			return &t[i];
 	return NULL;
 }
 
 /* Once each, and what is known about one that was there before is kept. */
-static void add_target(struct engine_service *svc, struct in_addr address, struct probe_target *old,
-		       unsigned n_old)
+static void add_target(struct engine_service *svc, const struct ip_addr *address,
+		       struct probe_target *old, unsigned n_old)
 {
-	const struct probe_target *known = find_target(old, n_old, address.s_addr);
+	const struct probe_target *known = find_target(old, n_old, address);
+	const struct ip_addr own = own_address(svc);
 	struct probe_target *t = &svc->targets[svc->n_targets];
 
-	if (address.s_addr == 0 || address.s_addr == own_address(svc).s_addr ||
-	    find_target(svc->targets, svc->n_targets, address.s_addr) != NULL)
+	if (address->family == 0 || ip_addr_equal(address, &own) ||
+	    find_target(svc->targets, svc->n_targets, address) != NULL)
 		return;
-	*t = known != NULL ? *known : (struct probe_target){.address = address};
+	*t = known != NULL ? *known : (struct probe_target){.address = *address};
 	t->node = model_find_node_address(svc->engine->m, address);
 	svc->n_targets++;
 }
@@ -107,15 +109,15 @@ static void list_targets(struct engine_service *svc)
 	case MODEL_ISOLATION_OFF:
 		return;
 	case MODEL_ISOLATION_AUTO:
-		add_target(svc, svc->gateway, old, n_old);
+		add_target(svc, &svc->gateway, old, n_old);
 		break;
 	case MODEL_ISOLATION_LIST:
 		for (unsigned i = 0; i < ms->n_targets; i++)
-			add_target(svc, ms->targets[i], old, n_old);
+			add_target(svc, &ms->targets[i], old, n_old);
 		break;
 	}
 	for (uint32_t i = 0; i < m->n_nodes; i++)
-		add_target(svc, model_node(m, i)->address, old, n_old);
+		add_target(svc, &model_node(m, i)->address, old, n_old);
 }
 
 /* The isolation rule must know whether there is anybody to ask. */
@@ -128,14 +130,14 @@ static void tell_targets(struct engine_service *svc)
 	engine_service_event(svc->engine, svc->row, &ev);
 }
 
-void probe_set_gateway(struct engine *e, uint32_t service, struct in_addr gateway)
+void probe_set_gateway(struct engine *e, uint32_t service, const struct ip_addr *gateway)
 {
 	struct engine_service *svc = &e->services[service];
 
-	if (svc->gateway.s_addr == gateway.s_addr)
+	if (ip_addr_equal(&svc->gateway, gateway))
 		return;
 	svc->gateway_mac_known = false;
-	svc->gateway = gateway;
+	svc->gateway = *gateway;
 	list_targets(svc);
 	tell_targets(svc);
 	/* Ask it now: until it has answered once, the isolation rule cannot speak. */
@@ -152,7 +154,7 @@ static void probe_target(struct engine_service *svc, struct probe_target *t, mti
 	for (size_t i = 0; i < ring; i++)
 		if (t->sent[i] != 0 && now - t->sent[i] > give_up)
 			t->sent[i] = 0;
-	arp_request(&f, svc->mac, own_address(svc).s_addr, t->address.s_addr);
+	arp_request(&f, svc->mac, own_address(svc).v4.s_addr, t->address.v4.s_addr);
 	if (!probe_send_frame(svc, &f))
 		return;
 	t->sent[t->next] = now;
@@ -173,10 +175,11 @@ static mtime take_oldest(struct probe_target *t)
 
 static void on_answer(struct engine_service *svc, const struct arp_frame *f)
 {
-	struct probe_target *t = find_target(svc->targets, svc->n_targets, f->spa);
+	const struct ip_addr spa = ip_addr_v4(f->spa);
+	struct probe_target *t = find_target(svc->targets, svc->n_targets, &spa);
 	mtime sent_at;
 
-	if (svc->gateway.s_addr != 0 && f->spa == svc->gateway.s_addr) {
+	if (ip_addr_equal(&svc->gateway, &spa)) {
 		memcpy(svc->gateway_mac, f->sha, sizeof(svc->gateway_mac));
 		svc->gateway_mac_known = true;
 	}
@@ -207,12 +210,12 @@ static int node_by_mac(const struct engine_service *svc, const uint8_t mac[6])
 	return MODEL_NONE;
 }
 
-static bool is_vip(const struct engine_service *svc, in_addr_t address)
+static bool is_vip(const struct engine_service *svc, const struct ip_addr *address)
 {
 	const struct model_service *ms = config_of(svc);
 
 	for (unsigned i = 0; i < ms->n_vips; i++)
-		if (ms->vips[i].s_addr == address)
+		if (ip_addr_equal(&ms->vips[i], address))
 			return true;
 	return false;
 }
@@ -260,13 +263,13 @@ static void probe_conflicts(struct engine_service *svc)
 	struct arp_frame f;
 
 	for (unsigned i = 0; i < ms->n_vips; i++) {
-		arp_probe(&f, svc->mac, ms->vips[i].s_addr);
+		arp_probe(&f, svc->mac, ms->vips[i].v4.s_addr);
 		probe_send_frame(svc, &f);
 	}
 	/* To judge the answers its MAC is needed, also where it is no target. */
-	if (!svc->gateway_mac_known && svc->gateway.s_addr != 0 &&
-	    find_target(svc->targets, svc->n_targets, svc->gateway.s_addr) == NULL) {
-		arp_request(&f, svc->mac, own_address(svc).s_addr, svc->gateway.s_addr);
+	if (!svc->gateway_mac_known && svc->gateway.family == AF_INET &&
+	    find_target(svc->targets, svc->n_targets, &svc->gateway) == NULL) {
+		arp_request(&f, svc->mac, own_address(svc).v4.s_addr, svc->gateway.v4.s_addr);
 		probe_send_frame(svc, &f);
 	}
 }
@@ -279,9 +282,12 @@ static void receive_one(struct engine_service *svc, const uint8_t *buf, size_t l
 
 	if (arp_parse(buf, len, &f) < 0 || memcmp(f.sha, svc->mac, sizeof(f.sha)) == 0)
 		return;
-	if (is_vip(svc, f.spa))
+
+	const struct ip_addr spa = ip_addr_v4(f.spa);
+
+	if (is_vip(svc, &spa))
 		on_claim(svc, &f);
-	else if (f.op == ARP_OP_REPLY && f.tpa == own_address(svc).s_addr &&
+	else if (f.op == ARP_OP_REPLY && f.tpa == own_address(svc).v4.s_addr &&
 		 memcmp(f.tha, svc->mac, sizeof(f.tha)) == 0)
 		on_answer(svc, &f);
 }

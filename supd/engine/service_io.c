@@ -19,6 +19,17 @@
 
 /* ---- configuration of the machine ----------------------------------------------------------------- */
 
+/* How the addresses of the nodes compare: 1 for the lowest. */
+static uint32_t rank_of(const struct model *m, uint32_t node)
+{
+	uint32_t rank = 1;
+
+	for (uint32_t i = 0; i < m->n_nodes; i++)
+		if (ip_addr_compare(&model_node(m, i)->address, &model_node(m, node)->address) < 0)
+			rank++;
+	return rank;
+}
+
 static void config_of(const struct model *m, uint32_t row, struct service_config *ret)
 {
 	const struct model_service *ms = model_service(m, row);
@@ -30,7 +41,7 @@ static void config_of(const struct model *m, uint32_t row, struct service_config
 		const struct model_node *n = model_node(m, i);
 
 		ret->nodes[i].priority = n->priority;
-		ret->nodes[i].address = ntohl(n->address.s_addr);
+		ret->nodes[i].address = rank_of(m, i);
 		ret->nodes[i].peer_link = n->peer_link;
 	}
 	ret->advert_int = ms->advert_int;
@@ -451,7 +462,7 @@ void service_io_sockets(struct engine *e, const struct ipc_service_sockets *s, i
 
 void service_io_gateway(struct engine *e, const struct ipc_gateway *g)
 {
-	probe_set_gateway(e, (uint32_t)g->service, g->address);
+	probe_set_gateway(e, (uint32_t)g->service, &g->address);
 }
 
 void service_io_quiesced(struct engine *e, const struct ipc_quiesced *q)

@@ -148,9 +148,9 @@ static json_t *addresses(const struct engine *e, uint32_t row)
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < ms->n_vips; i++) {
-		char text[INET_ADDRSTRLEN];
+		char text[IP_ADDR_TEXT];
 
-		inet_ntop(AF_INET, &ms->vips[i], text, sizeof(text));
+		ip_addr_text(&ms->vips[i], text);
 		json_array_append_new(
 			list, json_pack("{s:s, s:b}", "address", text, "present",
 					(int)(e->services[row].addresses_present >> i & 1)));

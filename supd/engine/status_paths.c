@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "supd/engine/control.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 
 /* The paths of the peer link in status: nodes[].paths, and the alarm path_lost of the node. */
 
-static const char *address_text(struct in_addr a, char buf[INET_ADDRSTRLEN])
+static const char *address_text(struct ip_addr a, char buf[IP_ADDR_TEXT])
 {
-	return inet_ntop(AF_INET, &a, buf, INET_ADDRSTRLEN) != NULL ? buf : "?";
+	return ip_addr_text(&a, buf);
 }
 
 /* One path to a peer for each pair of addresses; of this node its own, heard by nobody. */
@@ -23,7 +22,7 @@ json_t *control_paths_json(const struct engine *e, uint32_t node, mtime now)
 		mtime heard = p->path[i].heard;
 		json_t *age = heard == 0 || heard > now ? json_null()
 							: json_integer(mtime_to_ms(now - heard));
-		char text[INET_ADDRSTRLEN];
+		char text[IP_ADDR_TEXT];
 
 		json_array_append_new(list, json_pack("{s:s, s:o}", "address",
 						      address_text(model_node_path(n, i), text),
@@ -35,7 +34,7 @@ json_t *control_paths_json(const struct engine *e, uint32_t node, mtime now)
 static json_t *alarm_json(const struct engine *e, uint32_t node, unsigned path)
 {
 	const struct model_node *self = model_node(e->m, (uint32_t)e->m->self);
-	char own[INET_ADDRSTRLEN], his[INET_ADDRSTRLEN], text[256];
+	char own[IP_ADDR_TEXT], his[IP_ADDR_TEXT], text[256];
 	const char *name = model_node_name(e->m, node);
 
 	address_text(model_node_path(self, path), own);

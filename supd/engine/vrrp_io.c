@@ -34,7 +34,7 @@ static size_t list_peers(const struct engine *e, uint32_t ret[MODEL_NODES_MAX])
 
 	for (uint32_t i = 0; i < e->m->n_nodes; i++)
 		if ((int)i != e->m->self)
-			ret[n++] = model_node(e->m, i)->address.s_addr;
+			ret[n++] = model_node(e->m, i)->address.v4.s_addr;
 	return n;
 }
 
@@ -42,7 +42,7 @@ static unsigned node_of(const struct engine *e, uint32_t address)
 {
 	unsigned i = 0;
 
-	while (i < e->m->n_nodes && model_node(e->m, i)->address.s_addr != address)
+	while (i < e->m->n_nodes && model_node(e->m, i)->address.v4.s_addr != address)
 		i++;
 	return i;
 }
@@ -169,7 +169,7 @@ static void send_to(struct engine_service *svc, struct vrrp_packet *p, uint32_t 
 {
 	const struct model *m = svc->engine->m;
 	const struct sockaddr_in to = {.sin_family = AF_INET,
-				       .sin_addr = model_node(m, node)->address};
+				       .sin_addr = model_node(m, node)->address.v4};
 	uint8_t buf[VRRP_PACKET_MAX];
 	size_t len;
 
@@ -193,9 +193,9 @@ void vrrp_io_send(struct engine *e, uint32_t service, uint8_t priority)
 
 	if (!ev_is_active(&svc->vrrp_watcher) || e->m->self == MODEL_NONE)
 		return;
-	p.src = model_node(e->m, (uint32_t)e->m->self)->address.s_addr;
+	p.src = model_node(e->m, (uint32_t)e->m->self)->address.v4.s_addr;
 	for (unsigned i = 0; i < ms->n_vips; i++)
-		p.addrs[i] = ms->vips[i].s_addr;
+		p.addrs[i] = ms->vips[i].v4.s_addr;
 	for (uint32_t i = 0; i < e->m->n_nodes; i++)
 		if ((int)i != e->m->self)
 			send_to(svc, &p, i);

@@ -2,11 +2,11 @@
 #ifndef SUPD_IPC_MSG_H
 #define SUPD_IPC_MSG_H
 
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/ip_addr.h"
 #include "common/mtime.h"
 #include "supd/config/model.h"
 
@@ -381,7 +381,7 @@ struct ipc_link {
 struct ipc_gateway {
 	struct ipc_header h;
 	int32_t service;
-	struct in_addr address; /* 0.0.0.0: none on that interface */
+	struct ip_addr address; /* none: no gateway on that interface */
 };
 
 /* ---- engine <-> scribe ---------------------------------------------------------------------- */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "supd/keeper/spawn.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -258,9 +257,9 @@ static const char *const root_env[] = {
 static void put_hook_arguments(const struct keeper *k, const struct ipc_hook *o, struct block *b)
 {
 	const struct model_node *node = model_node(k->m, (uint32_t)o->node);
-	char address[INET_ADDRSTRLEN], **e = b->envp;
+	char address[IP_ADDR_TEXT], **e = b->envp;
 
-	inet_ntop(AF_INET, &node->address, address, sizeof(address));
+	ip_addr_text(&node->address, address);
 	model_strv_fill(k->m, model_service(k->m, (uint32_t)o->service)->fence_argv, b->argv);
 	for (size_t i = 0; i < ROOT_ENV; i++)
 		*e++ = put_string(b, "%s", root_env[i]);

@@ -61,12 +61,13 @@ void address_close(struct net *n)
 /* The address as the kernel knows it; without lifetime and label. */
 static struct rtnl_addr *make(const struct net *n, uint32_t row, unsigned vip)
 {
-	struct in_addr address = model_service(n->m, row)->vips[vip];
+	const struct ip_addr *address = &model_service(n->m, row)->vips[vip];
+	const unsigned len = ip_addr_len(address->family);
 	struct rtnl_addr *a = rtnl_addr_alloc();
-	struct nl_addr *local = nl_addr_build(AF_INET, &address, sizeof(address));
+	struct nl_addr *local = nl_addr_build((int)address->family, address->bytes, len);
 
 	if (a != NULL && local != NULL) {
-		nl_addr_set_prefixlen(local, 32);
+		nl_addr_set_prefixlen(local, (int)len * 8);
 		rtnl_addr_set_ifindex(a, (int)n->services[row].ifindex);
 		rtnl_addr_set_local(a, local);
 		rtnl_addr_set_scope(a, RT_SCOPE_UNIVERSE);

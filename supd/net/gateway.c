@@ -24,16 +24,17 @@ void gateway_tell(struct net *n, uint32_t row)
 	net_send(n, &msg, sizeof(msg), NULL, 0);
 }
 
-static void offer_gateway(struct net *n, uint32_t ifindex, in_addr_t address, uint32_t metric)
+static void offer_gateway(struct net *n, uint32_t ifindex, const struct ip_addr *address,
+			  uint32_t metric)
 {
 	for (uint32_t row = 0; row < n->m->n_services; row++) {
 		struct net_service *s = &n->services[row];
 
 		if (!s->exists || s->ifindex != ifindex)
 			continue;
-		if (s->best.s_addr != 0 && s->best_metric <= metric)
+		if (s->best.family != 0 && s->best_metric <= metric)
 			continue;
-		s->best.s_addr = address;
+		s->best = *address;
 		s->best_metric = metric;
 	}
 }
@@ -41,13 +42,13 @@ static void offer_gateway(struct net *n, uint32_t ifindex, in_addr_t address, ui
 static void offer_nexthop(struct net *n, struct rtnl_nexthop *hop, uint32_t metric)
 {
 	const struct nl_addr *gateway = rtnl_route_nh_get_gateway(hop);
-	in_addr_t address;
+	struct ip_addr address = {.family = AF_INET};
 
 	if (gateway == NULL || nl_addr_get_family(gateway) != AF_INET ||
-	    nl_addr_get_len(gateway) != sizeof(address))
+	    nl_addr_get_len(gateway) != sizeof(address.v4))
 		return;
-	memcpy(&address, nl_addr_get_binary_addr(gateway), sizeof(address));
-	offer_gateway(n, (uint32_t)rtnl_route_nh_get_ifindex(hop), address, metric);
+	memcpy(&address.v4, nl_addr_get_binary_addr(gateway), sizeof(address.v4));
+	offer_gateway(n, (uint32_t)rtnl_route_nh_get_ifindex(hop), &address, metric);
 }
 
 void gateway_message(struct net *n, struct nlmsghdr *h)
@@ -76,12 +77,12 @@ int gateway_dump(struct net *n)
 
 	n->routes_dirty = false;
 	for (uint32_t row = 0; row < n->m->n_services; row++)
-		n->services[row].best.s_addr = 0;
+		n->services[row].best = (struct ip_addr){0};
 	r = monitor_dump(n, RTM_GETROUTE, &info, sizeof(info));
 	for (uint32_t row = 0; r == 0 && row < n->m->n_services; row++) {
 		struct net_service *s = &n->services[row];
 
-		if (s->gateway.s_addr == s->best.s_addr)
+		if (ip_addr_equal(&s->gateway, &s->best))
 			continue;
 		s->gateway = s->best;
 		gateway_tell(n, row);

@@ -139,7 +139,8 @@ static void on_link(struct net *n, struct nlmsghdr *h)
 /* ---- addresses ------------------------------------------------------------------------------ */
 
 /* The bits of the service's virtual addresses that this one is. */
-static uint32_t vip_mask(const struct net *n, uint32_t row, uint32_t ifindex, in_addr_t address)
+static uint32_t vip_mask(const struct net *n, uint32_t row, uint32_t ifindex,
+			 const struct ip_addr *address)
 {
 	const struct model_service *ms = model_service(n->m, row);
 	uint32_t mask = 0;
@@ -147,7 +148,7 @@ static uint32_t vip_mask(const struct net *n, uint32_t row, uint32_t ifindex, in
 	if (!n->services[row].exists || n->services[row].ifindex != ifindex)
 		return 0;
 	for (unsigned i = 0; i < ms->n_vips; i++)
-		if (ms->vips[i].s_addr == address)
+		if (ip_addr_equal(&ms->vips[i], address))
 			mask |= 1u << i;
 	return mask;
 }
@@ -156,17 +157,19 @@ static void on_address(struct net *n, struct nlmsghdr *h)
 {
 	const struct ifaddrmsg *info = nlmsg_data(h);
 	const struct nlattr *a;
-	in_addr_t address;
+	in_addr_t local;
+	struct ip_addr address;
 
 	if (nlmsg_datalen(h) < (int)sizeof(*info) || info->ifa_family != AF_INET ||
 	    info->ifa_prefixlen != 32)
 		return;
 	a = nlmsg_find_attr(h, sizeof(*info), IFA_LOCAL);
-	if (a == NULL || nla_len(a) != sizeof(address))
+	if (a == NULL || nla_len(a) != sizeof(local))
 		return;
-	memcpy(&address, nla_data(a), sizeof(address));
+	memcpy(&local, nla_data(a), sizeof(local));
+	address = ip_addr_v4(local);
 	for (uint32_t row = 0; row < n->m->n_services; row++) {
-		const uint32_t mask = vip_mask(n, row, info->ifa_index, address);
+		const uint32_t mask = vip_mask(n, row, info->ifa_index, &address);
 
 		if (h->nlmsg_type == RTM_NEWADDR)
 			n->services[row].seen_vips |= mask;

@@ -31,10 +31,10 @@ struct net_service {
 	bool exists, up;
 	uint32_t ifindex;
 	uint8_t mac[6];
-	struct in_addr gateway;
+	struct ip_addr gateway;
 	bool seen;           /* in the link dump under way */
 	uint32_t seen_vips;  /* in the address dump under way */
-	struct in_addr best; /* in the route dump under way */
+	struct ip_addr best; /* in the route dump under way */
 	uint32_t best_metric;
 
 	/* address.c: bit i is vips[i] */

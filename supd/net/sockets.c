@@ -50,12 +50,12 @@ static int attach_filter(int fd, const struct sock_filter *code, unsigned n)
 	return set_int(fd, SOL_SOCKET, SO_LOCK_FILTER, 1);
 }
 
-static int bind_address(int fd, struct in_addr address, uint16_t port)
+static int bind_address(int fd, const struct ip_addr *address, uint16_t port)
 {
-	const struct sockaddr_in sa = {
-		.sin_family = AF_INET, .sin_addr = address, .sin_port = htons(port)};
+	struct sockaddr_storage sa;
+	const socklen_t len = ip_addr_to_sockaddr(address, port, 0, &sa);
 
-	return bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
+	return bind(fd, (const struct sockaddr *)&sa, len) < 0 ? -errno : 0;
 }
 
 /* What came before everything was narrowed may be from another interface. */
@@ -73,13 +73,14 @@ static void discard_received(int fd)
 static int bind_own(const struct net *n, int fd, unsigned path, uint16_t port)
 {
 	const int r = set_int(fd, IPPROTO_IP, IP_FREEBIND, 1);
+	struct ip_addr own;
 
 	if (r < 0)
 		return r;
 	if (n->m->self == MODEL_NONE)
 		return -EADDRNOTAVAIL;
-	return bind_address(fd, model_node_path(model_node(n->m, (uint32_t)n->m->self), path),
-			    port);
+	own = model_node_path(model_node(n->m, (uint32_t)n->m->self), path);
+	return bind_address(fd, &own, port);
 }
 
 static int prepare_peer(const struct net *n, int fd, unsigned path)
@@ -147,7 +148,7 @@ static int filter_arp(int fd, const struct model_service *ms)
 
 	for (unsigned i = 0; i < ms->n_vips; i++)
 		code[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
-							  ntohl(ms->vips[i].s_addr),
+							  ntohl(ms->vips[i].v4.s_addr),
 							  (uint8_t)(ms->n_vips - i), 0);
 	code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
 	code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, FILTER_ACCEPT);

@@ -95,7 +95,7 @@ static void make_model(struct control_kit *k)
 	}
 	tiny_service(t, 0)->name = tiny_str(t, "scheduler");
 	tiny_service(t, 0)->n_vips = 1;
-	inet_pton(AF_INET, "192.0.2.100", &tiny_service(t, 0)->vips[0]);
+	ip_addr_parse("192.0.2.100", &tiny_service(t, 0)->vips[0]);
 }
 
 static void make_service(struct engine_service *es)

@@ -542,9 +542,9 @@ static void paths_of_the_peer_link_are_shown_and_a_dead_one_is_an_alarm(void **s
 	for (uint32_t i = 0; i < 3; i++) {
 		struct model_node *n = tiny_node(&k->model, i);
 
-		n->address.s_addr = htonl(0xc0000200 + i);
+		n->address = ip_addr_v4(htonl(0xc0000200 + i));
 		n->n_further = i < 2;
-		n->further[0].s_addr = htonl(0xc6336400 + i);
+		n->further[0] = ip_addr_v4(htonl(0xc6336400 + i));
 	}
 	peer_paths_init(&k->e->peers[NODE_B].paths, 2);
 	peer_paths_init(&k->e->peers[NODE_C].paths, 2); /* of A's: C has only one */

@@ -110,7 +110,7 @@ static void every_key_reaches_its_member(void **state)
 	assert_true(s->advert_int == MTIME_MS(200) && s->vip_lease == 0 && s->garp_count == 7);
 	assert_int_equal(s->isolation, MODEL_ISOLATION_LIST);
 	assert_int_equal(s->n_targets, 2);
-	assert_int_equal(s->targets[1].s_addr, inet_addr("192.0.2.2"));
+	assert_int_equal(s->targets[1].v4.s_addr, inet_addr("192.0.2.2"));
 	assert_true(s->wait_for_peer == MTIME_SEC(5) && s->restart_limit == 5);
 	assert_true(s->restart_window == MTIME_SEC(120) && s->failure_reset == MTIME_SEC(3600));
 	assert_true(s->fence_timeout == MTIME_MS(20) && !s->pid_namespace);

@@ -71,18 +71,18 @@ static void make_model(void)
 	block.m.n_services = 1;
 	block.m.nodes_off = (uint32_t)((char *)block.nodes - (char *)&block);
 	block.m.services_off = (uint32_t)((char *)&block.service - (char *)&block);
-	block.nodes[0].address.s_addr = inet_addr(OWN);
+	block.nodes[0].address = ip_addr_v4(inet_addr(OWN));
 	block.nodes[0].n_further = n_further;
-	block.nodes[0].further[0].s_addr = inet_addr(SECOND);
-	block.nodes[0].further[1].s_addr = inet_addr(ABSENT);
-	block.nodes[1].address.s_addr = inet_addr(PEER);
+	block.nodes[0].further[0] = ip_addr_v4(inet_addr(SECOND));
+	block.nodes[0].further[1] = ip_addr_v4(inet_addr(ABSENT));
+	block.nodes[1].address = ip_addr_v4(inet_addr(PEER));
 	memcpy(block.strings, "svc\0vs0", 8);
 	s->name.off = (uint32_t)(block.strings - (char *)&block);
 	s->interface.off = s->name.off + 4;
 	s->vrid = VRID;
 	s->n_vips = 2;
-	s->vips[0].s_addr = inet_addr(VIP);
-	s->vips[1].s_addr = inet_addr(VIP2);
+	s->vips[0] = ip_addr_v4(inet_addr(VIP));
+	s->vips[1] = ip_addr_v4(inet_addr(VIP2));
 	s->advert_int = MTIME_SEC(1);
 	s->vip_lease = MTIME_SEC(1);
 }
@@ -633,7 +633,7 @@ static void expect_gateway(struct fixture *f, const char *address)
 
 	do
 		expect(f, IPC_GATEWAY, &m, NULL);
-	while (m.gateway.address.s_addr != inet_addr(address));
+	while (m.gateway.address.v4.s_addr != inet_addr(address));
 }
 
 static void the_gateway_with_the_lowest_metric_is_told(void **state)

@@ -169,7 +169,7 @@ static void init_side(struct side *s, int self, uint32_t n_services)
 
 		n->name = tiny_str(&s->model, i == A ? "a" : "b");
 		n->peer_link = true;
-		assert_int_equal(inet_pton(AF_INET, address_of(i), &n->address), 1);
+		assert_int_equal(ip_addr_parse(address_of(i), &n->address), 0);
 	}
 	for (uint32_t i = 0; i < n_services; i++) {
 		tiny_service(&s->model, i)->name = tiny_str(&s->model, "s");
@@ -220,9 +220,9 @@ static int set_up_paths(void **state, bool of_b)
 		struct tiny_model *t = &f->side[i].model;
 
 		tiny_node(t, A)->n_further = 1;
-		tiny_node(t, A)->further[0].s_addr = inet_addr("127.0.1.2");
+		tiny_node(t, A)->further[0] = ip_addr_v4(inet_addr("127.0.1.2"));
 		tiny_node(t, B)->n_further = of_b;
-		tiny_node(t, B)->further[0].s_addr = inet_addr("127.0.1.3");
+		tiny_node(t, B)->further[0] = ip_addr_v4(inet_addr("127.0.1.3"));
 	}
 	return r;
 }

@@ -78,17 +78,17 @@ static void make_model(enum model_isolation isolation)
 	block.m.nodes_off = (uint32_t)((char *)block.nodes - (char *)&block);
 	block.m.services_off = (uint32_t)((char *)s - (char *)&block);
 	for (int i = 0; i < 3; i++) {
-		block.nodes[i].address.s_addr = inet_addr(addresses[i]);
+		block.nodes[i].address = ip_addr_v4(inet_addr(addresses[i]));
 		block.nodes[i].priority = 100;
 	}
 	memcpy(block.strings, "svc", 4);
 	s->name.off = (uint32_t)(block.strings - (char *)&block);
 	s->isolation = isolation;
 	s->n_targets = 2;
-	s->targets[0].s_addr = inet_addr(LISTED);
-	s->targets[1].s_addr = inet_addr(NODE_C);
+	s->targets[0] = ip_addr_v4(inet_addr(LISTED));
+	s->targets[1] = ip_addr_v4(inet_addr(NODE_C));
 	s->n_vips = 1;
-	s->vips[0].s_addr = inet_addr(VIP);
+	s->vips[0] = ip_addr_v4(inet_addr(VIP));
 	s->advert_int = MTIME_SEC(1);
 	s->garp_count = 3;
 }
@@ -200,9 +200,11 @@ static void probe_again(mtime ago)
 	probe_update(&w->e, 0);
 }
 
-static struct in_addr in(const char *address)
+static void set_gateway(const char *address)
 {
-	return (struct in_addr){inet_addr(address)};
+	const struct ip_addr a = ip_addr_v4(inet_addr(address));
+
+	probe_set_gateway(&w->e, 0, &a);
 }
 
 /* ---- isolation ------------------------------------------------------------------------------ */
@@ -212,7 +214,7 @@ static void the_gateway_and_the_other_nodes_are_asked_in_our_name(void **state)
 	static const char *const want[] = {GATEWAY, NODE_B, NODE_C};
 	struct arp_frame f;
 
-	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	set_gateway(GATEWAY);
 	probe_update(&w->e, 0);
 	for (int i = 0; i < 3; i++) {
 		assert_true(sent(&f));
@@ -233,7 +235,7 @@ static void an_answer_tells_when_its_request_was_sent_and_whether_it_is_a_node(v
 
 	before = mtime_now();
 	assert_false(w->has_target); /* b alone is a node */
-	probe_set_gateway(&w->e, 0, in(GATEWAY)); /* asks at once */
+	set_gateway(GATEWAY); /* asks at once */
 	assert_true(w->has_target);
 	after = mtime_now();
 	answer(gateway_mac, GATEWAY);
@@ -248,7 +250,7 @@ static void an_answer_tells_when_its_request_was_sent_and_whether_it_is_a_node(v
 /* S counts on the peers having heard of us shortly before a probe that is answered. */
 static void a_hello_goes_with_each_round_while_something_may_run(void **state)
 {
-	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	set_gateway(GATEWAY);
 	assert_int_equal(w->hellos, 0);
 	w->svc.fsm.may_run = true;
 	w->svc.probed_at = 0;
@@ -280,7 +282,7 @@ static void what_answers_nothing_proves_nothing(void **state)
 {
 	uint8_t junk[60] = {0};
 
-	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	set_gateway(GATEWAY);
 	probe_update(&w->e, 0);
 	for (size_t i = 0; i < sizeof(strays) / sizeof(strays[0]); i++) {
 		const struct stray *s = &strays[i];
@@ -301,7 +303,7 @@ static void an_answer_belongs_to_the_oldest_open_request(void **state)
 {
 	mtime first;
 
-	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	set_gateway(GATEWAY);
 	probe_update(&w->e, 0);
 	probe_again(MTIME_SEC(1)); /* no answer meanwhile */
 	first = w->svc.targets[0].sent[0];
@@ -317,7 +319,7 @@ static void an_answer_belongs_to_the_oldest_open_request(void **state)
 
 static void a_request_without_an_answer_is_given_up(void **state)
 {
-	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	set_gateway(GATEWAY);
 	probe_update(&w->e, 0);
 	probe_again(MTIME_SEC(1));
 	probe_again(MTIME_MS(1000));
@@ -332,7 +334,7 @@ static void an_answer_from_before_a_stall_is_read_before_the_next_request_goes_o
 	uint8_t buf[ARP_FRAME_LEN];
 	mtime first;
 
-	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	set_gateway(GATEWAY);
 	probe_update(&w->e, 0);
 	memcpy(f.sha, gateway_mac, 6);
 	memcpy(f.tha, own_mac, 6);
@@ -345,7 +347,7 @@ static void an_answer_from_before_a_stall_is_read_before_the_next_request_goes_o
 
 static void a_listed_node_is_a_node_and_is_asked_once(void **state)
 {
-	probe_set_gateway(&w->e, 0, in(GATEWAY)); /* no target here */
+	set_gateway(GATEWAY); /* no target here */
 	assert_int_equal(w->svc.n_targets, 3);
 	probe_update(&w->e, 0);
 	answer(gateway_mac, LISTED);
@@ -359,18 +361,18 @@ static void nobody_is_asked_when_it_is_off(void **state)
 {
 	struct arp_frame f;
 
-	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	set_gateway(GATEWAY);
 	probe_update(&w->e, 0);
 	assert_false(sent(&f));
 }
 
 static void a_new_gateway_replaces_the_old_one_and_leaves_the_nodes(void **state)
 {
-	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	set_gateway(GATEWAY);
 	probe_update(&w->e, 0);
 	answer(gateway_mac, GATEWAY);
 	assert_true(w->svc.gateway_mac_known);
-	probe_set_gateway(&w->e, 0, in("10.9.0.252"));
+	set_gateway("10.9.0.252");
 	assert_false(w->svc.gateway_mac_known);
 	assert_int_equal(w->svc.n_targets, 3);
 	w->n_caught = 0;
@@ -378,7 +380,7 @@ static void a_new_gateway_replaces_the_old_one_and_leaves_the_nodes(void **state
 	assert_int_equal(w->n_caught, 0);
 	answer(b_mac, NODE_B); /* its open request was kept */
 	assert_int_equal(w->n_caught, 1);
-	probe_set_gateway(&w->e, 0, in("0.0.0.0"));
+	probe_set_gateway(&w->e, 0, &(struct ip_addr){0});
 	assert_int_equal(w->svc.n_targets, 2);
 }
 
@@ -414,7 +416,7 @@ static void the_virtual_address_is_probed_while_adverts_are_missing(void **state
 
 static void who_answers_is_judged_by_its_mac(void **state)
 {
-	probe_set_gateway(&w->e, 0, in(GATEWAY));
+	set_gateway(GATEWAY);
 	probe_update(&w->e, 0);
 	answer(gateway_mac, GATEWAY);
 	w->n_caught = 0;

@@ -77,13 +77,13 @@ static void make_model(unsigned self)
 	s->name.off = (uint32_t)(block[self].strings - (char *)m);
 	for (unsigned i = 0; i < N_NODES; i++) {
 		block[self].nodes[i].name.off = s->name.off + 4;
-		block[self].nodes[i].address.s_addr = loopback(i);
+		block[self].nodes[i].address = ip_addr_v4(loopback(i));
 		block[self].nodes[i].peer_link = i != 2; /* a plain router counts too */
 	}
 	s->vrid = VRID;
 	s->n_vips = 2;
-	s->vips[0].s_addr = inet_addr("10.9.0.100");
-	s->vips[1].s_addr = inet_addr("10.9.0.101");
+	s->vips[0] = ip_addr_v4(inet_addr("10.9.0.100"));
+	s->vips[1] = ip_addr_v4(inet_addr("10.9.0.101"));
 	s->advert_int = MTIME_MS(100);
 }
 
@@ -216,8 +216,8 @@ static void without_a_socket_nothing_happens(void **state)
 static void a_failed_send_is_logged_once_and_does_not_count(void **state)
 {
 	/* No route leads there. */
-	block[0].nodes[1].address.s_addr = inet_addr("192.0.2.1");
-	block[0].nodes[2].address.s_addr = inet_addr("192.0.2.2");
+	block[0].nodes[1].address = ip_addr_v4(inet_addr("192.0.2.1"));
+	block[0].nodes[2].address = ip_addr_v4(inet_addr("192.0.2.2"));
 	vrrp_io_send(&nodes[0].e, 0, 150);
 	vrrp_io_send(&nodes[0].e, 0, 150);
 	assert_int_equal(nodes[0].svc.adverts_sent, 0);
