@@ -10,14 +10,14 @@
 
 /* ---- events: facts only ----------------------------------------------------------------------- */
 
-static void ev_loaded(struct svc_step *x, const struct service_persist *p)
+static void ev_loaded(struct svc_step *x, const struct service_event *ev)
 {
 	struct service_fsm *s = x->s;
 
 	if (s->loaded)
 		return;
 	s->loaded = true;
-	s->persist = *p;
+	s->persist = *ev->persist;
 	/* A reserved term may have been used: the next one is above it. */
 	if (s->persist.reserved > s->persist.term_seen)
 		s->persist.term_seen = s->persist.reserved;
@@ -35,9 +35,11 @@ static void ev_loaded(struct svc_step *x, const struct service_persist *p)
  * A new engine.  What was active with its programs alive goes on; what was in between is killed
  * first, for nobody knows how far it had come.
  */
-static void ev_resume(struct svc_step *x, const struct service_baton *b, bool running)
+static void ev_resume(struct svc_step *x, const struct service_event *ev)
 {
 	struct service_fsm *s = x->s;
+	const struct service_baton *b = ev->baton;
+	bool running = ev->running;
 	bool was_active = b->state == SERVICE_STATE_ACTIVE;
 
 	s->target_answered = s->target_answered || b->target_answered;
@@ -76,9 +78,10 @@ static void ev_resume(struct svc_step *x, const struct service_baton *b, bool ru
 	a->cause = s->cause;
 }
 
-static void ev_link(struct svc_step *x, bool up)
+static void ev_link(struct svc_step *x, const struct service_event *ev)
 {
 	struct service_fsm *s = x->s;
+	bool up = ev->ok;
 	bool came_up = up && !s->link_up;
 
 	s->link_up = up;
@@ -114,47 +117,47 @@ static void ev_addresses(struct svc_step *x, const struct service_event *ev)
 		svc_set_phase(x, SERVICE_PHASE_TELL);
 }
 
-static void ev_sockets(struct svc_step *x, bool ok)
+static void ev_sockets(struct svc_step *x, const struct service_event *ev)
 {
 	struct service_fsm *s = x->s;
 
-	s->sockets_ok = ok;
+	s->sockets_ok = ev->ok;
 	/*
 	 * An advert before the first probe: S counts on the peers having heard one within an
 	 * advert_int before it, and what a new engine sent until now went nowhere.
 	 */
-	if (!ok || s->vrrp.state != VRRP_STATE_ACTIVE)
+	if (!ev->ok || s->vrrp.state != VRRP_STATE_ACTIVE)
 		return;
 	svc_vrrp(x, VRRP_EV_ANNOUNCE);
 	svc_emit(x, SERVICE_ACT_HELLO_NOW);
 }
 
-static void ev_programs_gone(struct svc_step *x, bool gone)
+static void ev_programs_gone(struct svc_step *x, const struct service_event *ev)
 {
-	x->s->unkillable = !gone;
+	x->s->unkillable = !ev->ok;
 	if (x->s->state == SERVICE_STATE_RELEASING && x->s->phase == SERVICE_PHASE_STOP)
 		svc_set_phase(x, SERVICE_PHASE_QUIESCE);
 }
 
 /* FENCE goes out when the restart is due, not when the program died: that may be a minute ago. */
-static void ev_restart_due(struct svc_step *x)
+static void ev_restart_due(struct svc_step *x, const struct service_event *ev)
 {
 	if (x->s->state == SERVICE_STATE_ACTIVE || x->s->state == SERVICE_STATE_TAKING_OVER)
 		svc_restart_fence(x);
 }
 
-static void ev_quiesced(struct svc_step *x, uint64_t term, bool by_deadline)
+static void ev_quiesced(struct svc_step *x, const struct service_event *ev)
 {
 	struct service_fsm *s = x->s;
 
-	if (term > s->quiesced)
-		s->quiesced = term;
+	if (ev->term > s->quiesced)
+		s->quiesced = ev->term;
 	if (s->quiesced > s->quiesce_asked)
 		s->quiesce_asked = s->quiesced;
 	if (!s->may_run || s->quiesced < s->term)
 		return;
 	s->may_run = false;
-	if (by_deadline && s->state != SERVICE_STATE_RELEASING) {
+	if (ev->by_deadline && s->state != SERVICE_STATE_RELEASING) {
 		svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
 		/* They are dead, but nobody has said yet that they are not wanted any more. */
 		svc_emit(x, SERVICE_ACT_PROGRAMS_STOP);
@@ -162,18 +165,18 @@ static void ev_quiesced(struct svc_step *x, uint64_t term, bool by_deadline)
 	svc_emit(x, SERVICE_ACT_BATON);
 }
 
-static void ev_persisted(struct svc_step *x, uint64_t seq, bool ok)
+static void ev_persisted(struct svc_step *x, const struct service_event *ev)
 {
 	struct service_fsm *s = x->s;
 
-	if (!ok) {
+	if (!ev->ok) {
 		s->persist_failed = true;
 		s->persist_retry_at = x->now + MTIME_SEC(1);
 		return;
 	}
 	s->persist_failed = false;
-	if (seq > s->persist_done && seq <= s->persist_seq) {
-		s->persist_done = seq;
+	if (ev->seq > s->persist_done && ev->seq <= s->persist_seq) {
+		s->persist_done = ev->seq;
 		s->persist_since = x->now;
 	}
 }
@@ -242,91 +245,77 @@ static void ev_command(struct svc_step *x, const struct service_event *ev)
 	}
 }
 
+static void ev_tick(struct svc_step *x, const struct service_event *ev)
+{
+	(void)ev;
+	svc_vrrp(x, VRRP_EV_TICK);
+}
+
+static void ev_heard(struct svc_step *x, const struct service_event *ev)
+{
+	svc_on_heard(x, ev->peer, ev->echoed);
+}
+
+static void ev_sent(struct svc_step *x, const struct service_event *ev)
+{
+	x->s->last_sent = mtime_max(x->s->last_sent, ev->sent_at);
+}
+
+static void ev_targets(struct svc_step *x, const struct service_event *ev)
+{
+	x->s->has_target = ev->ok;
+}
+
+static void ev_address_lost(struct svc_step *x, const struct service_event *ev)
+{
+	(void)ev;
+	x->s->addresses_held = false;
+}
+
+static void ev_programs_ready(struct svc_step *x, const struct service_event *ev)
+{
+	(void)ev;
+	x->s->programs_ready = true;
+}
+
+static void ev_program_died(struct svc_step *x, const struct service_event *ev)
+{
+	(void)ev;
+	x->s->programs_ready = false;
+}
+
+static void ev_program_limit(struct svc_step *x, const struct service_event *ev)
+{
+	(void)ev;
+	x->s->exhausted = true;
+}
+
+static void ev_fence_command(struct svc_step *x, const struct service_event *ev)
+{
+	svc_on_command(x, ev->peer, ev->term, ev->ok);
+}
+
+/* Which function takes which event. */
+#define HANDLERS(X)                                                                                \
+	X(TICK, ev_tick) X(LOADED, ev_loaded) X(RESUME, ev_resume) X(HEARD, ev_heard)              \
+	X(HELLO, svc_on_hello) X(FENCE, svc_on_fence_message) X(FENCED, svc_on_fenced)             \
+	X(RELEASE, svc_on_release) X(RELEASED, svc_on_released) X(ADVERT, svc_on_advert)           \
+	X(SENT, ev_sent) X(PROBE_ANSWER, svc_on_probe_answer) X(TARGETS, ev_targets)               \
+	X(CONFLICT, svc_on_conflict) X(LINK, ev_link) X(SOCKETS, ev_sockets)                       \
+	X(ADDRESSES, ev_addresses) X(ADDRESS_LOST, ev_address_lost)                                \
+	X(PROGRAMS_READY, ev_programs_ready) X(PROGRAMS_GONE, ev_programs_gone)                    \
+	X(PROGRAM_DIED, ev_program_died) X(RESTART_DUE, ev_restart_due)                            \
+	X(PROGRAM_LIMIT, ev_program_limit) X(QUIESCED, ev_quiesced) X(PERSISTED, ev_persisted)     \
+	X(FENCE_COMMAND, ev_fence_command) X(COMMAND, ev_command)
+
 void svc_apply(struct svc_step *x, const struct service_event *ev)
 {
-	struct service_fsm *s = x->s;
-
 	switch (ev->type) {
-	case SERVICE_EV_TICK:
-		svc_vrrp(x, VRRP_EV_TICK);
+#define X(name, function)                                                                          \
+	case SERVICE_EV_##name:                                                                    \
+		function(x, ev);                                                                   \
 		break;
-	case SERVICE_EV_LOADED:
-		ev_loaded(x, ev->persist);
-		break;
-	case SERVICE_EV_RESUME:
-		ev_resume(x, ev->baton, ev->running);
-		break;
-	case SERVICE_EV_HEARD:
-		svc_on_heard(x, ev->peer, ev->echoed);
-		break;
-	case SERVICE_EV_HELLO:
-		svc_on_hello(x, ev);
-		break;
-	case SERVICE_EV_FENCE:
-		svc_on_fence_message(x, ev);
-		break;
-	case SERVICE_EV_FENCED:
-		svc_on_fenced(x, ev);
-		break;
-	case SERVICE_EV_RELEASE:
-		svc_on_release(x, ev);
-		break;
-	case SERVICE_EV_RELEASED:
-		svc_on_released(x, ev);
-		break;
-	case SERVICE_EV_ADVERT:
-		svc_on_advert(x, ev);
-		break;
-	case SERVICE_EV_SENT:
-		s->last_sent = mtime_max(s->last_sent, ev->sent_at);
-		break;
-	case SERVICE_EV_PROBE_ANSWER:
-		svc_on_probe_answer(x, ev);
-		break;
-	case SERVICE_EV_TARGETS:
-		s->has_target = ev->ok;
-		break;
-	case SERVICE_EV_CONFLICT:
-		svc_on_conflict(x, ev);
-		break;
-	case SERVICE_EV_LINK:
-		ev_link(x, ev->ok);
-		break;
-	case SERVICE_EV_SOCKETS:
-		ev_sockets(x, ev->ok);
-		break;
-	case SERVICE_EV_ADDRESSES:
-		ev_addresses(x, ev);
-		break;
-	case SERVICE_EV_ADDRESS_LOST:
-		s->addresses_held = false;
-		break;
-	case SERVICE_EV_PROGRAMS_READY:
-		s->programs_ready = true;
-		break;
-	case SERVICE_EV_PROGRAMS_GONE:
-		ev_programs_gone(x, ev->ok);
-		break;
-	case SERVICE_EV_PROGRAM_DIED:
-		s->programs_ready = false;
-		break;
-	case SERVICE_EV_RESTART_DUE:
-		ev_restart_due(x);
-		break;
-	case SERVICE_EV_PROGRAM_LIMIT:
-		s->exhausted = true;
-		break;
-	case SERVICE_EV_QUIESCED:
-		ev_quiesced(x, ev->term, ev->by_deadline);
-		break;
-	case SERVICE_EV_PERSISTED:
-		ev_persisted(x, ev->seq, ev->ok);
-		break;
-	case SERVICE_EV_COMMAND:
-		ev_command(x, ev);
-		break;
-	case SERVICE_EV_FENCE_COMMAND:
-		svc_on_command(x, ev->peer, ev->term, ev->ok);
-		break;
+		HANDLERS(X)
+#undef X
 	}
 }
