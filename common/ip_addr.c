@@ -4,6 +4,26 @@
 #include <arpa/inet.h>
 #include <errno.h>
 
+static bool is_unicast4(in_addr_t address)
+{
+	const uint32_t h = ntohl(address);
+
+	return h >> 24 != 0 && h >> 28 < 0xe;
+}
+
+static bool is_unicast6(const struct in6_addr *a)
+{
+	return !IN6_IS_ADDR_UNSPECIFIED(a) && !IN6_IS_ADDR_LOOPBACK(a) &&
+	       !IN6_IS_ADDR_MULTICAST(a) && !IN6_IS_ADDR_V4MAPPED(a) && !IN6_IS_ADDR_V4COMPAT(a);
+}
+
+bool ip_addr_is_unicast(const struct ip_addr *a)
+{
+	if (a->family == AF_INET)
+		return is_unicast4(a->v4.s_addr);
+	return a->family == AF_INET6 && is_unicast6(&a->v6);
+}
+
 int ip_addr_parse(const char *text, struct ip_addr *ret)
 {
 	struct ip_addr a;

@@ -64,6 +64,9 @@ static inline bool ip_addr_is_link_local(const struct ip_addr *a)
 	return a->family == AF_INET6 && a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80;
 }
 
+/* One that a host can have and send from: no multicast, no loopback or mapped IPv4 of IPv6. */
+bool ip_addr_is_unicast(const struct ip_addr *a);
+
 /* The whole string is an address of either family: 0 or -EINVAL. */
 int ip_addr_parse(const char *text, struct ip_addr *ret);
 

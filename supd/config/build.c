@@ -74,6 +74,7 @@ static uint64_t safety_digest(const struct model *m, const struct model_service 
 	hash_number(&h, s->n_vips);
 	for (unsigned i = 0; i < s->n_vips; i++)
 		hash_address(&h, &s->vips[i]);
+	hash_number(&h, s->vip_backend);
 	hash_number(&h, (uint64_t)s->advert_int);
 	hash_number(&h, (uint64_t)s->vip_lease);
 	hash_number(&h, (uint64_t)s->fence_timeout);

@@ -19,6 +19,13 @@ static const struct key_choice log_levels[] = {
 static const struct key_choice engine_timeouts[] = {{"auto", DRAFT_ENGINE_AUTO}, {0}};
 static const struct key_choice fence_timeouts[] = {{"auto", DRAFT_FENCE_AUTO}, {0}};
 static const struct key_choice vip_leases[] = {{"auto", MTIME_SEC(3)}, {"off", 0}, {0}};
+static const struct key_choice vip_backends[] = {
+	{"netlink", MODEL_VIP_NETLINK},
+	{"command", MODEL_VIP_COMMAND},
+	{"none", MODEL_VIP_NONE},
+	{0},
+};
+static const struct key_choice off[] = {{"off", 0}, {0}};
 static const struct key_choice never[] = {{"never", MTIME_NEVER}, {0}};
 
 static const struct key_choice failbacks[] = {
@@ -108,7 +115,15 @@ static const struct key table[] = {
 	  .reload = KEY_RELOAD_SERVICE,
 	  .help = "lifetime of the address in the kernel if all of supd dies; auto: 3s" },
 	{ SERVICE("garp_count", value_uint, m.garp_count), .min = 1, .max = 100, .def = "5",
-	  .reload = KEY_RELOAD_LIVE, .help = "gratuitous ARP packets after a takeover" },
+	  .reload = KEY_RELOAD_LIVE, .help = "announcements of the address after a takeover" },
+	{ SERVICE("garp_refresh", value_duration, m.garp_refresh), .min = MTIME_SEC(1), .max = DAY,
+	  .choices = off, .def = "60s", .reload = KEY_RELOAD_LIVE,
+	  .help = "interval of later announcements" },
+	{ SERVICE("vip_backend", value_choice, m.vip_backend), .choices = vip_backends,
+	  .def = "netlink", .reload = KEY_RELOAD_SERVICE,
+	  .help = "who sets the address: netlink, command or none" },
+	{ SERVICE("conflict_probe", value_bool, m.conflict_probe), .def = "yes",
+	  .reload = KEY_RELOAD_LIVE, .help = "ask for the address before taking it" },
 	{ SERVICE("isolation_probe", value_isolation, m.targets), .def = "auto",
 	  .reload = KEY_RELOAD_SERVICE,
 	  .help = "addresses that tell a dead peer from an own cut cable; auto: the gateway" },
@@ -138,16 +153,13 @@ static const struct key table[] = {
 	  .help = "hold: a person confirms a takeover of a silent node" },
 	{ SERVICE("fence_command", value_command, m.fence_argv), .reload = KEY_RELOAD_SERVICE,
 	  .help = "before a takeover: must confirm that the silent node is off, within 30s" },
+	LATER(KEY_SERVICE, "vip_command", "command of vip_backend = command"),
 	LATER(KEY_SERVICE, "vrrp_version", "2 or 3"),
 	LATER(KEY_SERVICE, "transport", "carrier of the adverts: ip or udp"),
 	LATER(KEY_SERVICE, "multicast", "adverts to 224.0.0.18"),
 	LATER(KEY_SERVICE, "auth_type", "VRRPv2 authentication"),
 	LATER(KEY_SERVICE, "auth_pass", "VRRPv2 password"),
 	LATER(KEY_SERVICE, "vrrp_checksum", "form of the IPv4 checksum: pseudo or rfc9568"),
-	LATER(KEY_SERVICE, "vip_backend", "who sets the address: netlink, command or none"),
-	LATER(KEY_SERVICE, "vip_command", "command of vip_backend = command"),
-	LATER(KEY_SERVICE, "garp_refresh", "interval of later gratuitous ARP"),
-	LATER(KEY_SERVICE, "conflict_probe", "ask for the address before taking it"),
 	LATER(KEY_SERVICE, "track_interface", "further interfaces whose link must be up"),
 	LATER(KEY_SERVICE, "max_load", "load average above which a node is unfit"),
 	LATER(KEY_SERVICE, "reserved_memory", "available memory below which a node is unfit"),

@@ -139,7 +139,10 @@ static bool service_ok(const struct block *b, const struct model_service *s)
 	return str_ok(b, s->name) && str_ok(b, s->interface) && s->n_vips <= MODEL_VIPS_MAX &&
 	       s->n_targets <= MODEL_TARGETS_MAX &&
 	       (unsigned)s->isolation <= MODEL_ISOLATION_LIST && s->vrid > 0 && s->advert_int > 0 &&
-	       s->vip_lease >= 0 && s->fence_timeout >= 0 && strv_ok(b, s->fence_argv) &&
+	       s->vip_lease >= 0 && s->garp_refresh >= 0 &&
+	       (unsigned)s->vip_backend <= MODEL_VIP_NONE && strv_ok(b, s->vip_argv) &&
+	       (s->vip_backend != MODEL_VIP_COMMAND || s->vip_argv.count > 0) &&
+	       bool_ok(&s->conflict_probe) && s->fence_timeout >= 0 && strv_ok(b, s->fence_argv) &&
 	       s->fence_command_timeout > 0 && bool_ok(&s->pid_namespace);
 }
 

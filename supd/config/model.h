@@ -65,6 +65,7 @@ struct model_node {
 	struct ip_addr further[MODEL_PATHS_MAX - 1]; /* peer_address */
 };
 
+enum model_vip_backend { MODEL_VIP_NETLINK, MODEL_VIP_COMMAND, MODEL_VIP_NONE };
 enum model_isolation { MODEL_ISOLATION_AUTO, MODEL_ISOLATION_OFF, MODEL_ISOLATION_LIST };
 
 struct model_service {
@@ -79,7 +80,11 @@ struct model_service {
 	struct ip_addr targets[MODEL_TARGETS_MAX]; /* isolation_probe = a list */
 	mtime advert_int;
 	mtime vip_lease; /* whole seconds; 0: off */
+	enum model_vip_backend vip_backend;
+	struct model_strv vip_argv; /* vip_command, with vip_backend = command only */
+	bool conflict_probe;
 	uint32_t garp_count;
+	mtime garp_refresh; /* 0: off */
 	mtime wait_for_peer;
 	uint32_t restart_limit; /* N of N/W */
 	mtime restart_window;	/* W */

@@ -142,6 +142,28 @@ static bool asks_only_nodes(const struct model *m, const struct model_service *s
 	return s->isolation == MODEL_ISOLATION_LIST;
 }
 
+static void warn_addresses(struct report *r, const struct model_service *s)
+{
+	switch (s->vip_backend) {
+	case MODEL_VIP_NETLINK:
+		if (s->vip_lease == 0)
+			warn(r, "vip_lease = off: the address stays on a host where all of supd "
+				"was killed");
+		if (!s->conflict_probe)
+			warn(r, "conflict_probe = no: a host that lives while its supd is silent "
+				"is not noticed by the address that it still has");
+		break;
+	case MODEL_VIP_COMMAND:
+		warn(r, "vip_backend = command: no lease takes the address off a host where all "
+			"of supd was killed, and no probe notices such a host by it");
+		break;
+	case MODEL_VIP_NONE:
+		warn(r, "vip_backend = none: supd sets no address, and no probe notices by it a "
+			"host that lives while its supd is silent");
+		break;
+	}
+}
+
 static void warn_service(struct report *r, uint32_t row)
 {
 	const struct model_service *s = model_service(r->m, row);
@@ -159,9 +181,7 @@ static void warn_service(struct report *r, uint32_t row)
 		warn(r,
 		     "pid_namespace = no: tier 0 covers direct children only, what a program forks "
 		     "may outlive a kill -9 of supd");
-	if (s->vip_lease == 0)
-		warn(r,
-		     "vip_lease = off: the address stays on a host where all of supd was killed");
+	warn_addresses(r, s);
 	/* As this node reckons "auto": a default must not be complained of. */
 	build_budget(r->m, row, r->m->self, &b);
 	if (r->m->supd.engine_timeout > b.engine_timeout)

@@ -163,6 +163,21 @@ static void check_targets(struct draft *d, const struct draft_service *s)
 	}
 }
 
+/* A command without its backend would never run, and the reverse could do nothing. */
+static void check_backend(struct draft *d, const struct draft_service *s)
+{
+	const bool command = s->m.vip_backend == MODEL_VIP_COMMAND;
+
+	if (!service_has(s, "vip_backend") || command == (s->m.vip_argv.count > 0))
+		return;
+	if (command && key_line(KEY_SERVICE, &s->h, "vip_command") != s->h.line)
+		return; /* a bad one, which was told already */
+	problems_add(d->problems,
+		     key_line(KEY_SERVICE, &s->h, command ? "vip_backend" : "vip_command"),
+		     command ? "vip_backend = command without vip_command, expected both"
+			     : "vip_command without vip_backend = command, expected both");
+}
+
 static void check_programs_of(struct draft *d, uint32_t row)
 {
 	unsigned n = 0;
@@ -187,6 +202,7 @@ static void check_service(struct draft *d, uint32_t row)
 	for (unsigned i = 0; service_has(s, "virtual_ipaddress") && i < s->m.n_vips; i++)
 		check_vip(d, row, &s->m.vips[i]);
 	check_targets(d, s);
+	check_backend(d, s);
 	check_programs_of(d, row);
 }
 

@@ -10,12 +10,14 @@
 
 /* ---- addresses ------------------------------------------------------------------------------- */
 
-/* One that a host can have and send from. */
-static bool is_unicast(const struct ip_addr *a)
+/* `example`: of what was expected. */
+static int read_any(struct value *v, const char *text, const char *example, struct ip_addr *ret)
 {
-	uint32_t h = ntohl(a->v4.s_addr);
-
-	return h >> 24 != 0 && h >> 28 < 0xe;
+	if (ip_addr_parse(text, ret) < 0)
+		return value_reject(v, "is not an address, expected one such as %s", example);
+	if (!ip_addr_is_unicast(ret))
+		return value_reject(v, "is no host's address, expected one such as %s", example);
+	return 0;
 }
 
 static int read_address(struct value *v, const char *text, struct ip_addr *ret)
@@ -25,9 +27,13 @@ static int read_address(struct value *v, const char *text, struct ip_addr *ret)
 	if (ret->family == AF_INET6)
 		return value_reject(v, "is an IPv6 address: known, not supported yet, expected an "
 				       "IPv4 address");
-	if (!is_unicast(ret))
-		return value_reject(v, "is no host's address, expected one such as 192.0.2.11");
-	return 0;
+	return read_any(v, text, "192.0.2.11", ret);
+}
+
+/* One to ask. */
+static int read_target(struct value *v, const char *text, struct ip_addr *ret)
+{
+	return read_any(v, text, "192.0.2.1 or 2001:db8::1", ret);
 }
 
 int value_address(struct value *v)
@@ -51,9 +57,10 @@ static int read_vip(struct value *v, const char *text, struct ip_addr *ret)
 	slash = strchr(buf, '/');
 	if (slash != NULL)
 		*slash++ = '\0';
-	if (slash != NULL && strchr(buf, ':') == NULL && strcmp(slash, "32") != 0)
-		return value_reject(v, "has a prefix length, expected none, or /32");
-	return read_address(v, buf, ret);
+	if (slash != NULL && strcmp(slash, strchr(buf, ':') == NULL ? "32" : "128") != 0)
+		return value_reject(v, "has a prefix length, expected none, or /%s",
+				    strchr(buf, ':') == NULL ? "32" : "128");
+	return read_any(v, buf, "192.0.2.100 or 2001:db8::100", ret);
 }
 
 static bool contains(const struct ip_addr *v, size_t n, const struct ip_addr *a)
@@ -132,7 +139,7 @@ int value_isolation(struct value *v)
 		s->isolation = *v->text == 'a' ? MODEL_ISOLATION_AUTO : MODEL_ISOLATION_OFF;
 		return 0;
 	}
-	r = read_addresses(v, read_address, s->targets, MODEL_TARGETS_MAX, &s->n_targets);
+	r = read_addresses(v, read_target, s->targets, MODEL_TARGETS_MAX, &s->n_targets);
 	if (r == 0)
 		s->isolation = MODEL_ISOLATION_LIST;
 	return r;

@@ -109,7 +109,8 @@ struct service_config {
 	mtime failback;	      /* MTIME_NEVER: never */
 	bool hold_on_silence; /* silence alone is no reason to take over */
 	bool has_fence_command; /* a node that did not confirm must be fenced by it first */
-	unsigned n_vips;
+	unsigned n_vips; /* that are to be set here; 0: none */
+	bool conflict_probe; /* whether an answer for them is evidence */
 	uint64_t digest;
 };
 

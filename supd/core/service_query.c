@@ -186,7 +186,7 @@ bool service_wants_conflict_probe(const struct service_fsm *s, mtime now)
 {
 	mtime last_life;
 
-	if (s->config.n_vips == 0 || !s->link_up)
+	if (!s->config.conflict_probe || s->config.n_vips == 0 || !s->link_up)
 		return false;
 	if (s->state == SERVICE_STATE_TAKING_OVER)
 		return !s->may_run;

@@ -340,7 +340,8 @@ static bool may_order(struct svc_step *x)
 		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
 		return false;
 	}
-	if (s->config.n_vips > 0 && waited < SERVICE_LAST_LOOK && RULE(LAST_LOOK))
+	if (s->config.conflict_probe && s->config.n_vips > 0 && waited < SERVICE_LAST_LOOK &&
+	    RULE(LAST_LOOK))
 		return false;
 	return proven_since_fence(s);
 }

@@ -7,10 +7,8 @@
  * Gratuitous announcements of the virtual addresses.  A lost one costs a neighbour with traffic
  * tens of seconds, so there are several: close together at first, when an entry somewhere is still
  * the old node's, then spread over a second, in case a switch was just relearning its ports.
- * While the service is active here they are repeated every minute, for those who were not there.
+ * While the service is active here they are repeated (garp_refresh), for those who were not there.
  */
-
-#define REFRESH 60.0 /* s */
 
 static const double gaps[] = {0.05, 0.15, 0.3, 0.5}; /* s, after the first, the second, ... */
 #define GAP_LAST 1.0
@@ -28,6 +26,15 @@ static void wait_for_next(struct engine_service *svc, double seconds)
 	ev_timer_start(svc->engine->loop, &svc->garp_timer);
 }
 
+/* For the next regular one, where they are wanted. */
+static void wait_for_refresh(struct engine_service *svc)
+{
+	const mtime refresh = model_service(svc->engine->m, svc->row)->garp_refresh;
+
+	if (refresh > 0)
+		wait_for_next(svc, (double)refresh / 1e9);
+}
+
 static void announce_all(struct engine_service *svc)
 {
 	const struct model_service *ms = model_service(svc->engine->m, svc->row);
@@ -35,6 +42,8 @@ static void announce_all(struct engine_service *svc)
 	struct arp_frame f;
 
 	for (unsigned i = 0; i < ms->n_vips; i++) {
+		if (ms->vips[i].family != AF_INET)
+			continue;
 		arp_announce(&f, svc->mac, ms->vips[i].v4.s_addr);
 		probe_send_frame(svc, &f);
 	}
@@ -42,7 +51,7 @@ static void announce_all(struct engine_service *svc)
 	if (svc->garp_left > 0)
 		svc->garp_left--;
 	if (svc->garp_left == 0)
-		wait_for_next(svc, REFRESH);
+		wait_for_refresh(svc);
 	else
 		wait_for_next(svc, svc->garp_sent <= n_gaps ? gaps[svc->garp_sent - 1] : GAP_LAST);
 }
@@ -57,7 +66,7 @@ static void on_garp(struct ev_loop *loop, struct ev_timer *w, int revents)
 
 void announce_init(struct engine_service *svc)
 {
-	ev_timer_init(&svc->garp_timer, on_garp, REFRESH, 0.);
+	ev_timer_init(&svc->garp_timer, on_garp, 0., 0.);
 	svc->garp_timer.data = svc;
 }
 
@@ -67,7 +76,7 @@ void announce_update(struct engine_service *svc)
 	if (!may_announce(svc))
 		ev_timer_stop(svc->engine->loop, &svc->garp_timer);
 	else if (svc->fsm.state == SERVICE_STATE_ACTIVE && !ev_is_active(&svc->garp_timer))
-		wait_for_next(svc, REFRESH);
+		wait_for_refresh(svc);
 }
 
 void probe_announce(struct engine *e, uint32_t service)

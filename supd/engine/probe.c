@@ -263,6 +263,8 @@ static void probe_conflicts(struct engine_service *svc)
 	struct arp_frame f;
 
 	for (unsigned i = 0; i < ms->n_vips; i++) {
+		if (ms->vips[i].family != AF_INET)
+			continue;
 		arp_probe(&f, svc->mac, ms->vips[i].v4.s_addr);
 		probe_send_frame(svc, &f);
 	}

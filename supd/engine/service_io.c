@@ -53,7 +53,8 @@ static void config_of(const struct model *m, uint32_t row, struct service_config
 	ret->failback = ms->failback;
 	ret->hold_on_silence = ms->hold_on_silence;
 	ret->has_fence_command = ms->fence_argv.count > 0;
-	ret->n_vips = ms->n_vips;
+	ret->n_vips = ms->vip_backend == MODEL_VIP_NONE ? 0 : ms->n_vips;
+	ret->conflict_probe = ms->conflict_probe && ms->vip_backend == MODEL_VIP_NETLINK;
 	ret->digest = ms->digest;
 }
 
@@ -92,6 +93,8 @@ static void order_addresses(struct engine_service *svc, enum ipc_address_op op, 
 	uint64_t order = e->next_order++;
 	mtime valid = lease == 0 ? MTIME_NEVER : now + lease;
 
+	if (svc->fsm.config.n_vips == 0)
+		return;
 	if (op != IPC_ADDRESS_REFRESH)
 		svc->address_order = order;
 	if (op != IPC_ADDRESS_REMOVE)

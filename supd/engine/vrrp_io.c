@@ -188,14 +188,14 @@ void vrrp_io_send(struct engine *e, uint32_t service, uint8_t priority)
 	const struct model_service *ms = model_service(e->m, service);
 	struct vrrp_packet p = {.vrid = ms->vrid,
 				.priority = priority,
-				.count = ms->n_vips,
 				.interval = ms->advert_int};
 
 	if (!ev_is_active(&svc->vrrp_watcher) || e->m->self == MODEL_NONE)
 		return;
 	p.src = model_node(e->m, (uint32_t)e->m->self)->address.v4.s_addr;
 	for (unsigned i = 0; i < ms->n_vips; i++)
-		p.addrs[i] = ms->vips[i].v4.s_addr;
+		if (ms->vips[i].family == AF_INET)
+			p.addrs[p.count++] = ms->vips[i].v4.s_addr;
 	for (uint32_t i = 0; i < e->m->n_nodes; i++)
 		if ((int)i != e->m->self)
 			send_to(svc, &p, i);

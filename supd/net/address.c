@@ -12,8 +12,10 @@
 #include "common/log.h"
 #include "common/mtime.h"
 
+#define LIFETIME_EVER 0xffffffffu
+
 /*
- * Virtual addresses.  Each is put up as a /32 with a finite lifetime, which the kernel counts down
+ * Virtual addresses.  Each is put up as a /32 or /128 with a finite lifetime, which the kernel counts down
  * and which every refresh starts again: when all of supd is dead or stopped, the kernel takes the
  * address off without anybody's help, at most 1.25 s after the lease.  A /32, because an expiring
  * address with a shorter prefix takes its subnet's secondaries with it; NOPREFIXROUTE, because it
@@ -23,7 +25,11 @@
  * back that the peer may have by now.  Hence valid_until, looked at just before each refresh and
  * again just after it: a process stopped in between undoes what it did, before anything else.
  *
- * The label IFNAME:supd tells a person whose address that is.
+ * An IPv6 address has a preferred lifetime of 0: it is not chosen as the source of what this host
+ * sends by itself, and answers all the same.  It does not wait a second for the kernel's duplicate
+ * detection (NODAD): the engine has asked around before, and goes on listening.
+ *
+ * The label IFNAME:supd tells a person whose address that is; IPv6 has no labels.
  */
 
 static int on_refused(struct sockaddr_nl *who, struct nlmsgerr *e, void *arg)
@@ -80,13 +86,25 @@ static struct rtnl_addr *make(const struct net *n, uint32_t row, unsigned vip)
 	return a;
 }
 
-static void set_label(struct rtnl_addr *a, const char *interface)
+static void set_four(struct rtnl_addr *a, const char *interface, uint32_t lease)
 {
 	char label[IFNAMSIZ];
 	const int len = snprintf(label, sizeof(label), "%s:supd", interface);
 
 	if (len > 0 && (size_t)len < sizeof(label))
 		rtnl_addr_set_label(a, label);
+	rtnl_addr_set_flags(a, IFA_F_NOPREFIXROUTE);
+	if (lease > 0) {
+		rtnl_addr_set_valid_lifetime(a, lease);
+		rtnl_addr_set_preferred_lifetime(a, lease);
+	}
+}
+
+static void set_six(struct rtnl_addr *a, uint32_t lease)
+{
+	rtnl_addr_set_flags(a, IFA_F_NOPREFIXROUTE | IFA_F_NODAD);
+	rtnl_addr_set_valid_lifetime(a, lease > 0 ? lease : LIFETIME_EVER);
+	rtnl_addr_set_preferred_lifetime(a, 0);
 }
 
 /* errno of a libnl call that the kernel refused, or that failed before it. */
@@ -106,12 +124,10 @@ static int put_up(struct net *n, uint32_t row, unsigned vip)
 
 	if (a == NULL)
 		return ENOMEM;
-	rtnl_addr_set_flags(a, IFA_F_NOPREFIXROUTE);
-	set_label(a, model_str(n->m, ms->interface));
-	if (lease > 0) {
-		rtnl_addr_set_valid_lifetime(a, lease);
-		rtnl_addr_set_preferred_lifetime(a, lease);
-	}
+	if (ms->vips[vip].family == AF_INET)
+		set_four(a, model_str(n->m, ms->interface), lease);
+	else
+		set_six(a, lease);
 	n->orders_error = 0;
 	const int r = rtnl_addr_add(n->orders, a, NLM_F_CREATE | NLM_F_REPLACE);
 

@@ -153,21 +153,37 @@ static uint32_t vip_mask(const struct net *n, uint32_t row, uint32_t ifindex,
 	return mask;
 }
 
+/* A host's address, without a network: the only form that a virtual one has. */
+static bool parse_address(struct nlmsghdr *h, struct ip_addr *ret)
+{
+	const struct ifaddrmsg *info = nlmsg_data(h);
+	struct ip_addr address = {0};
+	const struct nlattr *a;
+	unsigned len;
+
+	if (nlmsg_datalen(h) < (int)sizeof(*info))
+		return false;
+	len = ip_addr_len(info->ifa_family);
+	if (len == 0 || info->ifa_prefixlen != len * 8)
+		return false;
+	a = nlmsg_find_attr(h, sizeof(*info), IFA_LOCAL);
+	if (a == NULL) /* IPv6 without a peer */
+		a = nlmsg_find_attr(h, sizeof(*info), IFA_ADDRESS);
+	if (a == NULL || nla_len(a) != (int)len)
+		return false;
+	address.family = info->ifa_family;
+	memcpy(address.bytes, nla_data(a), len);
+	*ret = address;
+	return true;
+}
+
 static void on_address(struct net *n, struct nlmsghdr *h)
 {
 	const struct ifaddrmsg *info = nlmsg_data(h);
-	const struct nlattr *a;
-	in_addr_t local;
 	struct ip_addr address;
 
-	if (nlmsg_datalen(h) < (int)sizeof(*info) || info->ifa_family != AF_INET ||
-	    info->ifa_prefixlen != 32)
+	if (!parse_address(h, &address))
 		return;
-	a = nlmsg_find_attr(h, sizeof(*info), IFA_LOCAL);
-	if (a == NULL || nla_len(a) != sizeof(local))
-		return;
-	memcpy(&local, nla_data(a), sizeof(local));
-	address = ip_addr_v4(local);
 	for (uint32_t row = 0; row < n->m->n_services; row++) {
 		const uint32_t mask = vip_mask(n, row, info->ifa_index, &address);
 
@@ -255,7 +271,7 @@ static int dump_links(struct net *n)
 
 static int dump_addresses(struct net *n)
 {
-	struct ifaddrmsg info = {.ifa_family = AF_INET};
+	struct ifaddrmsg info = {.ifa_family = AF_UNSPEC};
 	int r;
 
 	for (uint32_t row = 0; row < n->m->n_services; row++)
@@ -319,7 +335,7 @@ int monitor_open(struct net *n)
 	r = nl_connect(n->monitor, NETLINK_ROUTE);
 	if (r == 0)
 		r = nl_socket_add_memberships(n->monitor, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
-					      RTNLGRP_IPV4_ROUTE, 0);
+					      RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, 0);
 	if (r == 0)
 		r = nl_socket_set_nonblocking(n->monitor);
 	if (r < 0) {

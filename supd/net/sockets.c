@@ -134,6 +134,12 @@ static int prepare_vrrp(const struct net *n, const struct model_service *ms, int
  * ARP only, and of ARP only what concerns us: replies (they come to our MAC alone), and whatever
  * claims one of our virtual addresses.  A broadcast request of somebody else wakes nobody.
  */
+/* For IPv6 0.0.0.0, which no claim has as its sender. */
+static uint32_t four_of(const struct ip_addr *a)
+{
+	return a->family == AF_INET ? ntohl(a->v4.s_addr) : 0;
+}
+
 static int filter_arp(int fd, const struct model_service *ms)
 {
 	struct sock_filter code[8 + MODEL_VIPS_MAX] = {
@@ -148,7 +154,7 @@ static int filter_arp(int fd, const struct model_service *ms)
 
 	for (unsigned i = 0; i < ms->n_vips; i++)
 		code[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
-							  ntohl(ms->vips[i].v4.s_addr),
+							  four_of(&ms->vips[i]),
 							  (uint8_t)(ms->n_vips - i), 0);
 	code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
 	code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, FILTER_ACCEPT);

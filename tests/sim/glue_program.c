@@ -173,7 +173,7 @@ static void config_service(const struct world *w, const struct host *h, struct s
 		.vip_lease = s->vip_lease, .wait_for_peer = s->wait_for_peer,
 		.fence_timeout = b.fence_timeout, .failure_reset = MTIME_NEVER,
 		.failback = MTIME_NEVER,
-		.isolation = MODEL_ISOLATION_AUTO, .n_vips = 1, .digest = 4711,
+		.isolation = MODEL_ISOLATION_AUTO, .n_vips = 1, .conflict_probe = true, .digest = 4711,
 	};
 	for (unsigned n = 0; n < s->n_nodes; n++)
 		c->nodes[n] = (struct service_node){ .priority = s->priority[n],

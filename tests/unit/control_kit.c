@@ -102,7 +102,7 @@ static void make_service(struct engine_service *es)
 {
 	/* Long intervals: nothing ages during a test. */
 	struct service_config c = { .self = NODE_A, .n_nodes = 3, .advert_int = MTIME_SEC(30),
-				    .vip_lease = MTIME_SEC(3), .n_vips = 1, .digest = 77 };
+				    .vip_lease = MTIME_SEC(3), .n_vips = 1, .conflict_probe = true, .digest = 77 };
 
 	for (unsigned i = 0; i < 3; i++)
 		c.nodes[i] = (struct service_node){ .priority = (uint8_t)(150 - 50 * i),

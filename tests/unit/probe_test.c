@@ -91,12 +91,14 @@ static void make_model(enum model_isolation isolation)
 	s->vips[0] = ip_addr_v4(inet_addr(VIP));
 	s->advert_int = MTIME_SEC(1);
 	s->garp_count = 3;
+	s->garp_refresh = MTIME_SEC(60);
 }
 
 static void start(void **state, enum model_isolation isolation)
 {
 	struct service_config config = {
-		.n_nodes = 3, .advert_int = MTIME_SEC(1), .vip_lease = MTIME_SEC(3), .n_vips = 1};
+		.n_nodes = 3, .advert_int = MTIME_SEC(1), .vip_lease = MTIME_SEC(3), .n_vips = 1,
+		.conflict_probe = true};
 	int fds[2];
 
 	make_model(isolation);

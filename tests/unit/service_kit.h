@@ -38,6 +38,7 @@ static inline struct service_config kit_config(unsigned n_nodes)
 		.failback = MTIME_NEVER,
 		.isolation = MODEL_ISOLATION_AUTO,
 		.n_vips = 1,
+		.conflict_probe = true,
 		.digest = 77,
 	};
 	for (unsigned i = 0; i < n_nodes; i++)
