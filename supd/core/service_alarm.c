@@ -96,6 +96,21 @@ static void set(struct svc_step *x, enum service_alarm alarm, bool on)
 	a->ok = on;
 }
 
+/*
+ * About two paths of which one is silent: after a repair the first message of one of them is always
+ * there before the first one of the other.
+ */
+static void set_lasting(struct svc_step *x, enum service_alarm alarm, bool on)
+{
+	mtime *since = &x->s->alarm_since[alarm];
+
+	if (!on)
+		*since = 0;
+	else if (*since == 0)
+		*since = x->now;
+	set(x, alarm, on && x->now - *since >= 2 * x->s->config.advert_int);
+}
+
 void svc_alarm_not_loaded(struct svc_step *x)
 {
 	set(x, SERVICE_ALARM_STATE_FILE, x->now - x->s->started >= LOADS_WITHIN);
@@ -112,8 +127,8 @@ void svc_update_alarms(struct svc_step *x)
 
 	set(x, SERVICE_ALARM_NO_STANDBY, no_standby(s, x->now));
 	set(x, SERVICE_ALARM_PERSON_NEEDED, person_needed(s, x->now));
-	set(x, SERVICE_ALARM_VRRP_PATH, vrrp_path_blocked(s, x->now));
-	set(x, SERVICE_ALARM_PEER_LINK, peer_link_blocked(s, x->now));
+	set_lasting(x, SERVICE_ALARM_VRRP_PATH, vrrp_path_blocked(s, x->now));
+	set_lasting(x, SERVICE_ALARM_PEER_LINK, peer_link_blocked(s, x->now));
 	set(x, SERVICE_ALARM_CONFIG_DIFFERS, digest_alarm(s, x->now));
 	set(x, SERVICE_ALARM_NO_TARGET, s->config.isolation != MODEL_ISOLATION_OFF &&
 						!s->target_answered && x->now > settled);

@@ -251,6 +251,7 @@ struct service_fsm {
 	mtime failed_at;	 /* latch set at; for failure_reset */
 	mtime better_since;	 /* active: a fit node goes before us since; 0: none */
 	bool alarms[SERVICE_ALARMS_END];
+	mtime alarm_since[SERVICE_ALARMS_END]; /* of those that must last: its cause began; 0: none */
 	mtime alarm_said[SERVICE_ALARMS_END]; /* repeated every SERVICE_REMIND */
 };
 

@@ -159,6 +159,20 @@ void svc_on_release(struct svc_step *x, const struct service_event *ev)
 	s->released_at = x->now;
 	s->released_named = ev->successor == s->config.self;
 	s->releaser = ev->peer;
+	if (s->conflict_node == ev->peer)
+		s->conflict_node_at = 0; /* it was the active one, and right to answer */
+}
+
+/*
+ * The releaser has said that nothing of it runs; its address may linger for a moment, and what it
+ * announced before its RELEASE may be read after it.
+ */
+static bool is_of_the_releaser(const struct service_fsm *s, unsigned peer, mtime now)
+{
+	if (peer != s->releaser)
+		return false;
+	return s->released_term != 0 ||
+	       (s->may_run && svc_within(now, s->released_at, s->config.advert_int));
 }
 
 void svc_on_conflict(struct svc_step *x, const struct service_event *ev)
@@ -166,9 +180,7 @@ void svc_on_conflict(struct svc_step *x, const struct service_event *ev)
 	struct service_fsm *s = x->s;
 	mtime gap = 3 * s->config.advert_int;
 
-	/* The releaser has said that nothing of it runs; its address may linger for a moment. */
-	if (ev->conflict == SERVICE_CONFLICT_NODE && s->released_term != 0 &&
-	    ev->peer == s->releaser)
+	if (ev->conflict == SERVICE_CONFLICT_NODE && is_of_the_releaser(s, ev->peer, x->now))
 		return;
 	if (ev->conflict == SERVICE_CONFLICT_UNKNOWN) {
 		if (!svc_within(x->now, s->conflict_unknown_at, gap))

@@ -191,6 +191,33 @@ static void advert_or_hello_of_an_active_restarts_active_down(void **state)
 	assert_true(k.s.alarms[SERVICE_ALARM_PEER_LINK]);
 }
 
+/* After a repair one of the two paths is always the first to be heard again. */
+static void the_first_message_after_a_silence_is_no_alarm_for_the_other_path(void **state)
+{
+	const struct service_event advert = {
+		.type = SERVICE_EV_ADVERT, .peer = 1, .priority = 100, .interval = ADV};
+	struct kit k;
+
+	kit_backup(&k);
+	for (int i = 0; i < 20; i++)
+		kit_tick(&k, ADV);
+	kit_step(&k, advert);
+	kit_tick(&k, MTIME_MS(5));
+	assert_false(k.s.alarms[SERVICE_ALARM_PEER_LINK]);
+	kit_hello(&k, 1, kit_report(SERVICE_STATE_ACTIVE, 2));
+	for (int i = 0; i < 20; i++)
+		kit_tick(&k, ADV);
+	kit_hello(&k, 1, kit_report(SERVICE_STATE_ACTIVE, 2));
+	kit_tick(&k, MTIME_MS(5));
+	assert_false(k.s.alarms[SERVICE_ALARM_VRRP_PATH]);
+	/* ... and one that stays alone is. */
+	for (int i = 0; i < 3; i++) {
+		kit_tick(&k, ADV);
+		kit_hello(&k, 1, kit_report(SERVICE_STATE_ACTIVE, 2));
+	}
+	assert_true(k.s.alarms[SERVICE_ALARM_VRRP_PATH]);
+}
+
 static void isolated_standby_never_takes_over_and_waits_in_full_afterwards(void **state)
 {
 	struct kit k;
@@ -248,6 +275,35 @@ static void answer_by_an_unknown_mac_holds_for_a_bounded_time(void **state)
 	/* from the first answer on: vip_lease + 1.5 s */
 	assert_in_range(i, 43, 47);
 	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
+	assert_true(k.s.alarms[SERVICE_ALARM_CONFLICT]);
+}
+
+/* It answered for the address because it was the active one; what is read late changes nothing. */
+static void answers_of_who_released_are_no_conflict(void **state)
+{
+	struct service_event answer = {.type = SERVICE_EV_CONFLICT,
+				       .peer = 1,
+				       .conflict = SERVICE_CONFLICT_NODE};
+	struct kit k;
+
+	kit_backup(&k);
+	kit_tick(&k, ADV + ADV / 4); /* an advert is late */
+	kit_step(&k, answer);
+	kit_hello(&k, 1, kit_report(SERVICE_STATE_RELEASING, 2));
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_RELEASE,
+					    .peer = 1,
+					    .term = 2,
+					    .successor = 0,
+					    .echoed = k.now - MTIME_MS(1)});
+	kit_addresses(&k, true, true);
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_PROGRAMS_READY});
+	assert_int_equal(k.s.state, SERVICE_STATE_ACTIVE);
+	assert_false(k.s.alarms[SERVICE_ALARM_CONFLICT]);
+	kit_tick(&k, MTIME_MS(1));
+	kit_step(&k, answer); /* two sockets: an announcement that went before the RELEASE */
+	assert_false(k.s.alarms[SERVICE_ALARM_CONFLICT]);
+	kit_tick(&k, 2 * ADV);
+	kit_step(&k, answer);
 	assert_true(k.s.alarms[SERVICE_ALARM_CONFLICT]);
 }
 
@@ -1078,7 +1134,9 @@ int main(void)
 		cmocka_unit_test(boot_keeps_latch_and_stop),
 		cmocka_unit_test(backup_takes_over_after_active_down),
 		cmocka_unit_test(advert_or_hello_of_an_active_restarts_active_down),
+		cmocka_unit_test(the_first_message_after_a_silence_is_no_alarm_for_the_other_path),
 		cmocka_unit_test(isolated_standby_never_takes_over_and_waits_in_full_afterwards),
+		cmocka_unit_test(answers_of_who_released_are_no_conflict),
 		cmocka_unit_test(answer_by_a_nodes_mac_restarts_active_down),
 		cmocka_unit_test(answer_by_an_unknown_mac_holds_for_a_bounded_time),
 		cmocka_unit_test(a_link_that_is_down_or_a_differing_config_forbids),
