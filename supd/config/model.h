@@ -98,6 +98,23 @@ struct model_service {
 	mtime kill_wait;
 };
 
+/* What tells that a program is ready, or well. */
+enum model_probe_kind {
+	MODEL_PROBE_NONE,
+	MODEL_PROBE_NOTIFY, /* sd_notify(3): READY=1, WATCHDOG=1 */
+	MODEL_PROBE_TCP,    /* a connection is accepted */
+	MODEL_PROBE_HTTP,   /* GET is answered with 200 to 399 */
+	MODEL_PROBE_EXEC,   /* exits with 0 */
+};
+
+struct model_probe {
+	enum model_probe_kind kind;
+	struct ip_addr address;
+	uint16_t port;
+	struct model_str host, path; /* of HTTP */
+	struct model_strv argv;	     /* of EXEC */
+};
+
 enum model_autorestart { MODEL_RESTART_ALWAYS, MODEL_RESTART_UNEXPECTED, MODEL_RESTART_NEVER };
 
 struct model_program {
@@ -122,6 +139,12 @@ struct model_program {
 	bool redirect_stderr;
 	struct model_str stdout_logfile; /* absolute; log_dir/NAME.log unless set */
 	struct model_str stderr_logfile; /* used where !redirect_stderr; log_dir/NAME.err.log */
+	struct model_strv pre_start, post_stop; /* empty: none */
+	mtime hook_timeout;			/* of each */
+	struct model_probe ready, health;
+	mtime ready_timeout;
+	mtime health_interval, health_timeout;
+	uint32_t health_fall; /* failures in a row that count */
 };
 
 struct model {

@@ -258,6 +258,7 @@ void keeper_order_kill(struct engine *e, uint32_t program, uint32_t run);
 void keeper_order_quiesce(struct engine *e, uint32_t service, uint64_t term);
 /* False: it could not be sent, and no HOOK_DONE will come. */
 bool keeper_order_hook(struct engine *e, const struct ipc_hook *hook);
+void keeper_order_hook_kill(struct engine *e, uint64_t order);
 void keeper_send_baton(struct engine *e, uint32_t slot, const void *data, uint32_t len);
 void keeper_feed(struct engine *e);
 void keeper_send_done(struct engine *e);

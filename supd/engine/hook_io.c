@@ -26,7 +26,8 @@ void hook_io_fence(struct engine *e, uint32_t row, unsigned node, uint64_t term)
 {
 	struct engine_service *svc = &e->services[row];
 	struct ipc_hook h = {.order = e->next_order++,
-			     .service = (int32_t)row,
+			     .kind = IPC_HOOK_FENCE,
+			     .row = (int32_t)row,
 			     .node = (int32_t)node,
 			     .term = term,
 			     .valid_until = service_order_valid_until(&svc->fsm, mtime_now())};
@@ -66,8 +67,11 @@ static void log_hook_done(const struct engine_service *svc, const struct ipc_hoo
 
 void hook_io_done(struct engine *e, const struct ipc_hook_done *d)
 {
-	struct engine_service *svc = &e->services[d->service];
+	struct engine_service *svc;
 
+	if (d->kind != IPC_HOOK_FENCE)
+		return;
+	svc = &e->services[d->row];
 	if (svc->hook_order == 0 || d->order != svc->hook_order)
 		return;
 	log_hook_done(svc, d);

@@ -148,7 +148,9 @@ static bool on_quiesced(struct engine *e, const struct ipc_quiesced *q)
 
 static bool on_hook_done(struct engine *e, const struct ipc_hook_done *d)
 {
-	if (!valid_service(e, d->service))
+	if (d->kind >= IPC_HOOKS_END)
+		return false;
+	if (d->kind == IPC_HOOK_FENCE ? !valid_service(e, d->row) : !valid_program(e, d->row))
 		return false;
 	hook_io_done(e, d);
 	return true;
@@ -341,6 +343,13 @@ bool keeper_order_hook(struct engine *e, const struct ipc_hook *hook)
 
 	h.h = header(e, IPC_HOOK);
 	return send_to_keeper(e, &h, sizeof(h));
+}
+
+void keeper_order_hook_kill(struct engine *e, uint64_t order)
+{
+	struct ipc_hook_kill k = { .h = header(e, IPC_HOOK_KILL), .order = order };
+
+	send_to_keeper(e, &k, sizeof(k));
 }
 
 void keeper_send_baton(struct engine *e, uint32_t slot, const void *data, uint32_t len)

@@ -14,3 +14,14 @@ const char *ipc_stage_name(enum ipc_stage s)
 	}
 	return "unknown";
 }
+
+const char *ipc_hook_name(enum ipc_hook_kind k)
+{
+	static const char *const names[] = {
+#define X(name, text) [IPC_HOOK_##name] = text,
+		IPC_HOOKS(X)
+#undef X
+	};
+
+	return names[k];
+}

@@ -13,7 +13,7 @@
 /*
  * What the processes of supd say to each other.
  *
- *   engine -> keeper   FEED START SIGNAL KILL QUIESCE BATON DONE HOOK
+ *   engine -> keeper   FEED START SIGNAL KILL QUIESCE BATON DONE HOOK HOOK_KILL
  *   keeper -> engine   WELCOME RUN BATON READY FED SPAWNED SPAWN_FAILED EXITED GONE QUIESCED
  *                      CHANNEL SHUTDOWN HOOK_DONE
  *   keeper -> net      CHANNEL                     keeper -> scribe   CHANNEL STREAM
@@ -36,7 +36,7 @@
 	X(OPEN_PEER) X(OPEN_SERVICE) X(ADDRESS) X(ROUTES)                                          \
 	X(PEER_SOCKET) X(SERVICE_SOCKETS) X(ADDRESS_RESULT) X(ADDRESS_LOST) X(LINK) X(GATEWAY)     \
 	X(STATE_LOAD) X(STATE_SAVE) X(STATE) X(STATE_SAVED)                                        \
-	X(HOOK) X(HOOK_DONE)
+	X(HOOK) X(HOOK_DONE) X(HOOK_KILL)
 
 enum ipc_type {
 	IPC_NONE,
@@ -131,19 +131,45 @@ struct ipc_baton {
 };
 
 /*
- * Run the service's fence_command for a node.  HOOK_DONE answers, within its time-out: the keeper
- * kills it then.  Refused (not ok, code and signo 0) when `valid_until` has passed, also just
- * before execve, or while an earlier one of the service is not gone.  A new engine does not
- * inherit it: what runs is killed with the engine that ordered it.
+ * The commands of the file that are run once, on order, with a time-out.  FENCE is a service's; it
+ * runs as root and outlives what kills the service.  The others are a program's: as its user, in
+ * its environment, its service's PID namespace and cgroup, with which they die.
+ */
+#define IPC_HOOKS(X)                                                                               \
+	X(FENCE, "fence_command") X(PRE_START, "pre_start") X(POST_STOP, "post_stop")              \
+	X(READY, "ready") X(HEALTH, "health")
+
+enum ipc_hook_kind {
+#define X(name, text) IPC_HOOK_##name,
+	IPC_HOOKS(X)
+#undef X
+	IPC_HOOKS_END
+};
+const char *ipc_hook_name(enum ipc_hook_kind k);
+
+/*
+ * Run one of them.  HOOK_DONE answers, within its time-out: the keeper kills it then.  Refused (not
+ * ok, code -1, signo 0) when `valid_until` has passed, also just before execve, while an earlier
+ * one of this kind and row is not gone, and, but for FENCE, when `term` is not above the service's
+ * quiesced term.  A new engine does not inherit it: what runs is killed with the engine that
+ * ordered it.
  */
 struct ipc_hook {
 	struct ipc_header h;
 	uint64_t order;
-	int32_t service;
-	int32_t node; /* the one that must be off */
+	uint32_t kind; /* enum ipc_hook_kind */
+	int32_t row;   /* service (FENCE) or program */
+	int32_t node;  /* FENCE: the one that must be off */
+	uint32_t pad;
 	uint64_t term;
 	mtime valid_until;
 	char cause[16]; /* SUPD_CAUSE */
+};
+
+/* Kill what this order has started, with all of its tree.  HOOK_DONE follows as for any end. */
+struct ipc_hook_kill {
+	struct ipc_header h;
+	uint64_t order;
 };
 
 /* The engine has released everything: the keeper ends supd. */
@@ -265,16 +291,17 @@ struct ipc_channel {
 	uint32_t role; /* enum ipc_role */
 };
 
-/* How a fence_command ended. */
+/* How a hook ended. */
 struct ipc_hook_done {
 	struct ipc_header h;
 	uint64_t order;
-	int32_t service;
+	uint32_t kind; /* enum ipc_hook_kind */
+	int32_t row;
 	int32_t code;  /* exit code; -1: killed by signo */
 	int32_t signo;
 	bool ok;	/* it ran, and exited with 0 */
 	bool timed_out; /* killed by the keeper: it is dead */
-	uint8_t pad[2];
+	uint8_t pad[6];
 };
 
 /* supd is to end: hand over, release, then DONE. */

@@ -17,6 +17,7 @@
 
 #include "common/fd.h"
 #include "common/log.h"
+#include "supd/keeper/hook.h"
 #include "supd/keeper/process.h"
 #include "supd/keeper/run.h"
 #include "supd/keeper/service.h"
@@ -319,6 +320,7 @@ static void on_sync(struct ev_loop *loop, ev_io *w, int revents)
 	if (n == sizeof(error) && error == 0) {
 		g->ready = true;
 		run_start_pending(g->k, g->service);
+		hook_start_waiting(g->k, g->service);
 		return;
 	}
 	retire_unready(g, error);

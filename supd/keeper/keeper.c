@@ -58,10 +58,6 @@ static void init_service(struct keeper *k, uint32_t row)
 	s->dir_fd = s->kill_fd = -1;
 	s->namespaced = model_service(k->m, row)->pid_namespace;
 	s->guard_n = 1;
-	s->hook.k = k;
-	s->hook.service = row;
-	s->hook.leaf = CGROUP_LEAF_NONE;
-	s->hook.pidfd = s->hook.exec_fd = -1;
 	s->kill_at = MTIME_NEVER;
 }
 

@@ -156,13 +156,32 @@ static bool hook_is_valid(const struct keeper *k, const void *msg, size_t len)
 	const struct ipc_hook *m = msg;
 
 	(void)len;
-	return is_service(k, m->service) && m->node >= 0 && (uint32_t)m->node < k->m->n_nodes &&
-	       m->node != k->m->self && memchr(m->cause, '\0', sizeof(m->cause));
+	if (m->kind >= IPC_HOOKS_END || !memchr(m->cause, '\0', sizeof(m->cause)))
+		return false;
+	if (!hook_is_of_service((enum ipc_hook_kind)m->kind))
+		return is_program(k, m->row);
+	return is_service(k, m->row) && m->node >= 0 && (uint32_t)m->node < k->m->n_nodes &&
+	       m->node != k->m->self;
 }
 
 static void start_hook(struct keeper *k, const void *msg)
 {
 	hook_start(k, msg);
+}
+
+static bool hook_kill_is_valid(const struct keeper *k, const void *msg, size_t len)
+{
+	(void)k;
+	(void)msg;
+	(void)len;
+	return true;
+}
+
+static void kill_hook(struct keeper *k, const void *msg)
+{
+	const struct ipc_hook_kill *m = msg;
+
+	hook_kill(k, m->order);
 }
 
 static bool baton_is_valid(const struct keeper *k, const void *msg, size_t len)
@@ -206,6 +225,7 @@ static const struct order orders[IPC_TYPES_END] = {
 	[IPC_QUIESCE] = { sizeof(struct ipc_quiesce), quiesce_is_valid, quiesce },
 	[IPC_BATON] = { offsetof(struct ipc_baton, data), baton_is_valid, keep_baton },
 	[IPC_HOOK] = { sizeof(struct ipc_hook), hook_is_valid, start_hook },
+	[IPC_HOOK_KILL] = { sizeof(struct ipc_hook_kill), hook_kill_is_valid, kill_hook },
 	[IPC_DONE] = { sizeof(struct ipc_done), done_is_valid, done },
 };
 

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "supd/keeper/ending.h"
 #include "supd/keeper/guard.h"
+#include "supd/keeper/hook.h"
 #include "supd/keeper/process.h"
 #include "supd/keeper/roles.h"
 #include "supd/keeper/run_internal.h"
@@ -121,7 +122,7 @@ static void clear(struct keeper *k, struct program *p)
 	ev_io_stop(k->loop, &r->exec);
 	fd_close(&r->pidfd);
 	fd_close(&r->exec_fd);
-	spawn_free_block(p);
+	spawn_free_block(&p->run.block, p->run.block_size);
 	run_drop_leaf(k, &r->leaf);
 	r->state = RUN_NONE;
 	run_refill(k);
@@ -144,7 +145,7 @@ static bool left_something(struct keeper *k, const struct program *p)
 {
 	struct service *s = run_service(k, p);
 
-	if (!s || !s->namespaced)
+	if (!s || !s->namespaced || hook_any_of_service(k, s->row, false))
 		return false;
 	for (uint32_t i = 0; i < k->m->n_programs; i++)
 		if (k->programs[i].service == p->service && &k->programs[i] != p &&
@@ -189,7 +190,7 @@ static void read_exec(struct keeper *k, struct program *p)
 		return;
 	ev_io_stop(k->loop, &p->run.exec);
 	fd_close(&p->run.exec_fd);
-	spawn_free_block(p);
+	spawn_free_block(&p->run.block, p->run.block_size);
 	if (p->run.state != RUN_STARTING)
 		return;
 	p->run.state = RUN_UP;

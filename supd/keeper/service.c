@@ -8,6 +8,7 @@
 
 #include "common/log.h"
 #include "supd/keeper/guard.h"
+#include "supd/keeper/hook.h"
 #include "supd/keeper/orders.h"
 #include "supd/keeper/roles.h"
 #include "supd/keeper/run.h"
@@ -33,6 +34,8 @@ bool service_alive(const struct keeper *k, uint32_t row)
 		    (p->pending || (p->run.state != RUN_NONE && !p->run.killed)))
 			return true;
 	}
+	if (hook_any_of_service(k, row, true))
+		return true;
 	/* Who left a cgroup is still in the namespace. */
 	return k->services[row].guard && k->services[row].guard->used;
 }
@@ -58,6 +61,7 @@ void service_kill(struct keeper *k, struct service *s, bool by_deadline)
 		}
 		run_drop_next(k, p);
 	}
+	hook_kill_service(k, s->row);
 	guard_retire(k, s);
 	run_refill(k);
 }

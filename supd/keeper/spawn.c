@@ -14,6 +14,7 @@
 
 #include "common/fd.h"
 #include "common/log.h"
+#include "supd/keeper/hook.h"
 #include "supd/keeper/process.h"
 #include "supd/keeper/rawsys.h"
 #include "supd/keeper/spawn_child.h"
@@ -69,21 +70,11 @@ static int block_make(size_t argc, size_t envc, struct block *ret)
 	return 0;
 }
 
-static void block_free(void **block, size_t size)
+void spawn_free_block(void **block, size_t size)
 {
 	if (*block)
 		munmap(*block, size);
 	*block = NULL;
-}
-
-void spawn_free_block(struct program *p)
-{
-	block_free(&p->run.block, p->run.block_size);
-}
-
-void spawn_free_hook_block(struct hook *hook)
-{
-	block_free(&hook->block, hook->block_size);
 }
 
 __attribute__((format(printf, 2, 3))) static char *put_string(struct block *b, const char *fmt, ...)
@@ -100,27 +91,36 @@ __attribute__((format(printf, 2, 3))) static char *put_string(struct block *b, c
 	return at;
 }
 
+/* What one start of a program, or of a hook of it, is about. */
+struct occasion {
+	uint64_t term;
+	const char *cause; /* 16 bytes */
+	mtime valid_until;
+	struct model_strv argv;
+	int stdout_fd, stderr_fd;
+};
+
 /* Six names of at most 64 and a number (and the login of root): STRINGS_SIZE holds them all. */
-static void put_arguments(const struct keeper *k, const struct program *p,
-			  const struct ipc_start *s, struct block *b)
+static void put_arguments(const struct keeper *k, const struct program *p, const struct occasion *o,
+			  struct block *b)
 {
 	const struct model_program *mp = model_program(k->m, p->row);
 	const char *service =
 		p->service == MODEL_NONE ? "" : model_service_name(k->m, (uint32_t)p->service);
 	char **e = b->envp + mp->env.count;
 
-	model_strv_fill(k->m, mp->argv, b->argv);
+	model_strv_fill(k->m, o->argv, b->argv);
 	model_strv_fill(k->m, mp->env, b->envp);
 	*e++ = put_string(b, "SUPD_NODE=%s", model_node_name(k->m, (uint32_t)k->m->self));
 	*e++ = put_string(b, "SUPD_SERVICE=%s", service);
 	*e++ = put_string(b, "SUPD_PROGRAM=%s", model_program_name(k->m, p->row));
-	*e++ = put_string(b, "SUPD_TERM=%llu", (unsigned long long)s->term);
+	*e++ = put_string(b, "SUPD_TERM=%llu", (unsigned long long)o->term);
 	*e++ = put_string(b, "SUPD_ROLE=%s", p->service == MODEL_NONE ? "local" : "active");
-	*e++ = put_string(b, "SUPD_CAUSE=%.*s", (int)sizeof(s->cause), s->cause);
+	*e++ = put_string(b, "SUPD_CAUSE=%.16s", o->cause);
 	*e = NULL;
 }
 
-static void put_child(const struct keeper *k, const struct program *p, const struct ipc_start *s,
+static void put_child(const struct keeper *k, const struct program *p, const struct occasion *o,
 		      const struct guard *g, struct block *b)
 {
 	const struct model_program *mp = model_program(k->m, p->row);
@@ -128,8 +128,8 @@ static void put_child(const struct keeper *k, const struct program *p, const str
 	*b->child = (struct spawn_child){
 		.status_fd = -1,
 		.null_fd = k->null_fd,
-		.stdout_fd = p->out[0].program[1],
-		.stderr_fd = p->out[mp->redirect_stderr ? 0 : 1].program[1],
+		.stdout_fd = o->stdout_fd,
+		.stderr_fd = o->stderr_fd,
 		.mnt_ns = g ? g->mnt_ns : -1,
 		.directory = model_str(k->m, mp->directory),
 		.argv = (const char *const *)b->argv,
@@ -142,9 +142,9 @@ static void put_child(const struct keeper *k, const struct program *p, const str
 		.nice = k->inherited.nice,
 		.nofile = k->inherited.nofile,
 		.keeper = g ? 0 : getpid(),
-		.valid_until = s->valid_until,
+		.valid_until = o->valid_until,
 	};
-	put_arguments(k, p, s, b);
+	put_arguments(k, p, o, b);
 }
 
 /* ---- the clone ------------------------------------------------------------------------------ */
@@ -160,6 +160,8 @@ int spawn_own_namespace(struct keeper *k)
 struct spawned {
 	pid_t pid;
 	int pidfd, exec_fd;
+	void *block;
+	size_t block_size;
 };
 
 /* Children of the keeper are born where pid_for_children points: there and back again. */
@@ -212,16 +214,38 @@ static int launch(struct keeper *k, int cgroup_fd, const struct guard *g, struct
 		if (r < 0)
 			close(status[0]);
 	}
+	ret->block = b->start;
+	ret->block_size = b->size;
 	if (r < 0)
-		block_free(&b->start, b->size);
+		spawn_free_block(&ret->block, ret->block_size);
 	return r;
+}
+
+/* The program itself, or a hook of it. */
+static int launch_as(struct keeper *k, const struct program *p, const struct occasion *o,
+		     int cgroup_fd, const struct guard *g, struct spawned *ret)
+{
+	struct block b = { 0 };
+	int r = block_make(o->argv.count, model_program(k->m, p->row)->env.count + SUPD_VARS, &b);
+
+	if (r < 0)
+		return r;
+	put_child(k, p, o, g, &b);
+	return launch(k, cgroup_fd, g, &b, ret);
 }
 
 int spawn_program(struct keeper *k, struct program *p, const struct ipc_start *s,
 		  const struct guard *g, enum ipc_stage *ret_stage)
 {
 	const struct model_program *mp = model_program(k->m, p->row);
-	struct block b = { 0 };
+	const struct occasion o = {
+		.term = s->term,
+		.cause = s->cause,
+		.valid_until = s->valid_until,
+		.argv = mp->argv,
+		.stdout_fd = p->out[0].program[1],
+		.stderr_fd = p->out[mp->redirect_stderr ? 0 : 1].program[1],
+	};
 	struct spawned child;
 	int r;
 
@@ -230,18 +254,14 @@ int spawn_program(struct keeper *k, struct program *p, const struct ipc_start *s
 		*ret_stage = IPC_STAGE_EXEC;
 		return -ENOENT;
 	}
-	r = block_make(mp->argv.count, mp->env.count + SUPD_VARS, &b);
-	if (r < 0)
-		return r;
-	put_child(k, p, s, g, &b);
-	r = launch(k, p->next.dir_fd, g, &b, &child);
+	r = launch_as(k, p, &o, p->next.dir_fd, g, &child);
 	if (r < 0)
 		return r;
 	p->run.pid = child.pid;
 	p->run.pidfd = child.pidfd;
 	p->run.exec_fd = child.exec_fd;
-	p->run.block = b.start;
-	p->run.block_size = b.size;
+	p->run.block = child.block;
+	p->run.block_size = child.block_size;
 	return 0;
 }
 
@@ -254,17 +274,17 @@ static const char *const root_env[] = {
 };
 #define ROOT_ENV (sizeof(root_env) / sizeof(root_env[0]))
 
-static void put_hook_arguments(const struct keeper *k, const struct ipc_hook *o, struct block *b)
+static void put_fence_arguments(const struct keeper *k, const struct ipc_hook *o, struct block *b)
 {
 	const struct model_node *node = model_node(k->m, (uint32_t)o->node);
 	char address[IP_ADDR_TEXT], **e = b->envp;
 
 	ip_addr_text(&node->address, address);
-	model_strv_fill(k->m, model_service(k->m, (uint32_t)o->service)->fence_argv, b->argv);
+	model_strv_fill(k->m, model_service(k->m, (uint32_t)o->row)->fence_argv, b->argv);
 	for (size_t i = 0; i < ROOT_ENV; i++)
 		*e++ = put_string(b, "%s", root_env[i]);
 	*e++ = put_string(b, "SUPD_NODE=%s", model_node_name(k->m, (uint32_t)k->m->self));
-	*e++ = put_string(b, "SUPD_SERVICE=%s", model_service_name(k->m, (uint32_t)o->service));
+	*e++ = put_string(b, "SUPD_SERVICE=%s", model_service_name(k->m, (uint32_t)o->row));
 	*e++ = put_string(b, "SUPD_TERM=%llu", (unsigned long long)o->term);
 	*e++ = put_string(b, "SUPD_CAUSE=%.*s", (int)sizeof(o->cause), o->cause);
 	*e++ = put_string(b, "SUPD_FENCE_NODE=%s", model_node_name(k->m, (uint32_t)o->node));
@@ -273,44 +293,71 @@ static void put_hook_arguments(const struct keeper *k, const struct ipc_hook *o,
 }
 
 /* Its output goes nowhere: neither a full pipe nor a stuck disk may hold a takeover up. */
-static void put_hook_child(const struct keeper *k, const struct ipc_hook *o, struct block *b)
+static int launch_of_service(struct keeper *k, const struct hook *hook, struct spawned *ret)
 {
-	*b->child = (struct spawn_child){
+	const struct ipc_hook *o = &hook->order;
+	struct model_strv argv = hook_argv(k->m, (enum ipc_hook_kind)o->kind, (uint32_t)o->row);
+	struct block b = { 0 };
+	int r = block_make(argv.count, ROOT_ENV + SUPD_VARS, &b);
+
+	if (r < 0)
+		return r;
+	*b.child = (struct spawn_child){
 		.status_fd = -1,
 		.null_fd = k->null_fd,
 		.stdout_fd = k->null_fd,
 		.stderr_fd = k->null_fd,
 		.mnt_ns = -1,
 		.directory = "/",
-		.argv = (const char *const *)b->argv,
-		.envp = (const char *const *)b->envp,
+		.argv = (const char *const *)b.argv,
+		.envp = (const char *const *)b.envp,
 		.umask = 022,
 		.nice = k->inherited.nice,
 		.nofile = k->inherited.nofile,
 		.keeper = getpid(),
 		.valid_until = o->valid_until,
 	};
-	put_hook_arguments(k, o, b);
+	put_fence_arguments(k, o, &b);
+	return launch(k, hook->leaf.dir_fd, NULL, &b, ret);
 }
 
-int spawn_hook(struct keeper *k, struct hook *hook, const struct ipc_hook *order)
+/* What pre_start and post_stop say belongs to the program's log; what a probe says to nobody's. */
+static int launch_of_program(struct keeper *k, const struct hook *hook, const struct guard *g,
+			     struct spawned *ret)
 {
-	struct model_strv argv = model_service(k->m, (uint32_t)order->service)->fence_argv;
-	struct block b = { 0 };
-	struct spawned child;
-	int r = block_make(argv.count, ROOT_ENV + SUPD_VARS, &b);
+	const struct ipc_hook *o = &hook->order;
+	const enum ipc_hook_kind kind = (enum ipc_hook_kind)o->kind;
+	const struct program *p = &k->programs[o->row];
+	const bool quiet = hook_is_probe(kind);
+	const int err = model_program(k->m, p->row)->redirect_stderr ? 0 : 1;
+	const struct occasion occasion = {
+		.term = o->term,
+		.cause = o->cause,
+		.valid_until = o->valid_until,
+		.argv = hook_argv(k->m, kind, p->row),
+		.stdout_fd = quiet ? k->null_fd : p->out[0].program[1],
+		.stderr_fd = quiet ? k->null_fd : p->out[err].program[1],
+	};
 
-	if (r < 0)
-		return r;
-	put_hook_child(k, order, &b);
-	r = launch(k, hook->leaf.dir_fd, NULL, &b, &child);
+	return launch_as(k, p, &occasion, hook->leaf.dir_fd, g, ret);
+}
+
+int spawn_hook(struct keeper *k, struct hook *hook, const struct guard *g)
+{
+	struct spawned child;
+	int r;
+
+	if (hook_is_of_service((enum ipc_hook_kind)hook->order.kind))
+		r = launch_of_service(k, hook, &child);
+	else
+		r = launch_of_program(k, hook, g, &child);
 	if (r < 0)
 		return r;
 	hook->pid = child.pid;
 	hook->pidfd = child.pidfd;
 	hook->exec_fd = child.exec_fd;
-	hook->block = b.start;
-	hook->block_size = b.size;
+	hook->block = child.block;
+	hook->block_size = child.block_size;
 	return 0;
 }
 

@@ -2,6 +2,8 @@
 #ifndef SUPD_KEEPER_SPAWN_H
 #define SUPD_KEEPER_SPAWN_H
 
+#include <stddef.h>
+
 #include "supd/ipc/msg.h"
 
 struct guard;
@@ -18,17 +20,17 @@ int spawn_program(struct keeper *k, struct program *p, const struct ipc_start *s
 		  const struct guard *g, enum ipc_stage *ret_stage);
 
 /*
- * Clone the child of a service's fence_command into the hook's leaf: root, in no namespace but the
- * keeper's.  Fills pid, pidfd, exec_fd and block of the hook.  0 or -errno.
+ * Clone the child of a hook into its leaf: that of a service as root, in no namespace but the
+ * keeper's, its output thrown away; that of a program as the program itself.  Fills pid, pidfd,
+ * exec_fd and block of the hook.  0 or -errno; -ENOMEM with a guard: that guard is dead, perhaps.
  */
-int spawn_hook(struct keeper *k, struct hook *hook, const struct ipc_hook *order);
+int spawn_hook(struct keeper *k, struct hook *hook, const struct guard *g);
 
 /* After exec: give the program the oom_score_adj that supd was started with. */
 void spawn_restore_oom(const struct keeper *k, pid_t pid);
 
 /* The stack and arguments of a child that has exec'd or died. */
-void spawn_free_block(struct program *p);
-void spawn_free_hook_block(struct hook *hook);
+void spawn_free_block(void **block, size_t size);
 
 /* Go back to the own PID namespace, where that failed before: 0 or -errno. */
 int spawn_own_namespace(struct keeper *k);

@@ -22,7 +22,7 @@
  *   role   net, scribe, engine; always wanted, started anew when it dies     roles.c
  *   guard  init of a service's PID namespace; always wanted                  guard.c
  *   run    one start of a program; wanted by the engine alone                run.c
- *   hook   one run of a service's fence_command; the engine's, and no other  hook.c
+ *   hook   one run of a command of the file; the engine's, and no other      hook.c
  *
  * A service groups guard and runs: one cgroup, one kill deadline, one term below which nothing
  * starts (service.c).
@@ -62,19 +62,19 @@ struct guard {
 };
 
 enum hook_state {
-	HOOK_NONE,
+	HOOK_WAITS, /* for a guard */
 	HOOK_RUNS,  /* cloned; not reaped */
 	HOOK_ENDED, /* reaped; what it left behind is killed, and not gone */
 };
 
-/* A service's fence_command: one at a time (hook.c). */
+/* A command of the file on its way (hook.c). */
 struct hook {
+	struct hook *next; /* of the keeper's list of all */
 	struct keeper *k;
-	uint32_t service;
+	struct ipc_hook order;
 	enum hook_state state;
-	uint64_t order;
-	uint32_t generation; /* of the engine that waits for the answer */
 	bool answered;
+	bool killed; /* by an order, or with its service */
 	bool failed; /* it did not get to exec */
 	pid_t pid;
 	int pidfd;
@@ -96,7 +96,6 @@ struct service {
 	unsigned guard_n;
 	ev_timer guard_again;
 	mtime guard_delay;
-	struct hook hook;
 	uint64_t term_started;	/* highest term of an accepted START */
 	uint64_t term_quiesced; /* no START up to this one */
 	mtime kill_at;
@@ -195,6 +194,7 @@ struct keeper {
 	struct role roles[ROLES_END];
 	struct service *services; /* rows of the model */
 	struct guard *guards;
+	struct hook *hooks;
 	struct program *programs;
 	struct baton *batons; /* services, then the node's own */
 	bool namespace_lost; /* the own PID namespace must be entered again before any fork */

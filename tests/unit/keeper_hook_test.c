@@ -37,7 +37,7 @@ static uint64_t order_for(struct world *w, int32_t node, mtime valid_for)
 {
 	struct ipc_hook h = { .h = { IPC_HOOK, 0 },
 			      .order = ++w->order,
-			      .service = 0,
+			      .kind = IPC_HOOK_FENCE,
 			      .node = node,
 			      .term = 257,
 			      .valid_until = mtime_now() + valid_for,
@@ -58,7 +58,8 @@ static struct ipc_hook_done expect_done(struct world *w, uint64_t number)
 
 	world_expect(w, IPC_HOOK_DONE, &d, sizeof(d));
 	assert_int_equal(d.order, number);
-	assert_int_equal(d.service, 0);
+	assert_int_equal(d.kind, IPC_HOOK_FENCE);
+	assert_int_equal(d.row, 0);
 	return d;
 }
 

@@ -712,7 +712,8 @@ static void fence_command_is_ordered_for_a_node_and_its_end_is_an_event(void **s
 	make_ready();
 	rig->services[0].fsm.cause = SERVICE_CAUSE_TAKEOVER;
 	order_fence(257, &h);
-	assert_int_equal(h.service, 0);
+	assert_int_equal(h.kind, IPC_HOOK_FENCE);
+	assert_int_equal(h.row, 0);
 	assert_int_equal(h.node, 1);
 	assert_int_equal(h.term, 257);
 	assert_string_equal(h.cause, "takeover");
@@ -785,7 +786,7 @@ static void messages_that_make_no_sense_change_nothing(void **state)
 	say(&m, sizeof(m.failed));
 	m.quiesced = (struct ipc_quiesced){ .h = header(IPC_QUIESCED), .service = 1 };
 	say(&m, sizeof(m.quiesced));
-	struct ipc_hook_done hook = { .h = header(IPC_HOOK_DONE), .service = 1, .ok = true };
+	struct ipc_hook_done hook = { .h = header(IPC_HOOK_DONE), .row = 1, .ok = true };
 	say(&hook, sizeof(hook));
 	m.baton = (struct ipc_baton){ .h = header(IPC_BATON), .slot = 1, .len = 8 };
 	say(&m, sizeof(m.baton));
