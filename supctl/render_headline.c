@@ -25,7 +25,9 @@ static void why_no_standby(const json_t *node, const json_t *service, char *buf,
 	const char *where = reply_is(node, "self") ? "here" : "there";
 
 	buf[0] = '\0';
-	if (!reply_is(node, "reachable"))
+	if (json_is_false(json_object_get(node, "peer_link")) && !reply_is(node, "self"))
+		snprintf(buf, size, "%s is a plain VRRP router: not known", name);
+	else if (!reply_is(node, "reachable"))
 		snprintf(buf, size, "%s unreachable", name);
 	else if (there == NULL)
 		snprintf(buf, size, "%s says nothing about it", name);

@@ -96,6 +96,9 @@ static const struct key table[] = {
 	  .reload = KEY_RELOAD_SERVICE, .help = "VRRP priority: who comes first at boot" },
 	{ NODE("peer_link", value_bool, m.peer_link), .def = "yes", .reload = KEY_RELOAD_SUPD,
 	  .help = "no: a plain VRRP router, about whose processes nothing is promised" },
+	{ NODE("release_delay", value_duration, m.release_delay), .max = HOUR, .def = "1s",
+	  .reload = KEY_RELOAD_SERVICE,
+	  .help = "peer_link = no: from its priority 0 until nothing of it is left there" },
 	{ NODE("peer_address", value_paths, m.further), .reload = KEY_RELOAD_SUPD,
 	  .help = "further paths of the peer link: its addresses on other networks" },
 

@@ -131,7 +131,7 @@ static bool supd_ok(const struct block *b, const struct model_supd *s)
 static bool node_ok(const struct block *b, const struct model_node *n)
 {
 	return str_ok(b, n->name) && n->priority > 0 && bool_ok(&n->peer_link) &&
-	       n->n_further < MODEL_PATHS_MAX;
+	       n->n_further < MODEL_PATHS_MAX && n->release_delay >= 0;
 }
 
 static bool service_ok(const struct block *b, const struct model_service *s)

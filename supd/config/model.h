@@ -61,6 +61,7 @@ struct model_node {
 	struct ip_addr address;
 	uint8_t priority;
 	bool peer_link;
+	mtime release_delay; /* !peer_link: from its priority 0 until nothing is left there */
 	uint8_t n_further;
 	struct ip_addr further[MODEL_PATHS_MAX - 1]; /* peer_address */
 };

@@ -90,6 +90,10 @@ static void explain_silence(const struct service_fsm *s, mtime now, struct servi
 	} else if (s->released_term != 0) {
 		say(e, true, -1, "the active node has released the service",
 		    "this node takes over without waiting");
+	} else if (active >= 0 && s->lesser_since != 0) {
+		say(e, s->vrrp.expired, now - s->lesser_since,
+		    "a plain VRRP router of lower priority is active",
+		    "this node takes over from it after failback and Active_Down");
 	} else if (active >= 0) {
 		say(e, false, age_of(now, last_life(s)), "another node is active and heard",
 		    "this node stays on standby");
@@ -194,6 +198,9 @@ static void explain_fence(const struct service_fsm *s, mtime now, struct service
 	else if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_FENCE)
 		say(e, svc_fence_done(s, now), age, "FENCE is out, not every answer is in",
 		    "the start waits for FENCED, or until the peer is unheard for Active_Down");
+	else if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_CLAIM)
+		say(e, false, now - s->claimed_at, "a plain VRRP router is told to yield by adverts",
+		    "the start waits for its release_delay, and for its silence");
 	else if (s->may_run)
 		say(e, true, age, "every peer that could be heard has confirmed that nothing runs",
 		    "the programs may run under this term");

@@ -171,6 +171,8 @@ void service_init(struct service_fsm *s, const struct service_config *config, mt
 		.interval = config->advert_int,
 		/* Peers share our interval (safety digest): nothing longer is believed. */
 		.interval_max = config->advert_int,
+		/* A forged advert must not silence us for minutes. */
+		.plain_interval_max = 10 * config->advert_int,
 		.preempt = false,
 		.policy = true,
 	};

@@ -99,6 +99,7 @@ struct service_node {
 	uint8_t priority;
 	uint32_t address; /* only compared: a higher one is a higher address */
 	bool peer_link;
+	mtime release_delay; /* !peer_link: from its yielding until nothing of it is left there */
 };
 
 struct service_config {
@@ -153,6 +154,8 @@ struct service_peer {
 	uint64_t commanded; /* highest term for which fence_command has confirmed that it is off */
 	bool dead_before; /* unheard for Active_Down at our last takeover or restart */
 	bool ending;	/* it has RELEASEd because its supd ends */
+	mtime advert;	/* plain router: newest advert of priority > 0; 0: none, or it has released */
+	mtime released; /* plain router: newest advert of priority 0; 0: not now */
 };
 
 /* One step of releasing or taking over at a time. */
@@ -160,6 +163,7 @@ enum service_phase {
 	SERVICE_PHASE_NONE,
 	/* taking over */
 	SERVICE_PHASE_FENCE,   /* FENCE went out */
+	SERVICE_PHASE_CLAIM,   /* adverts go out, a plain router is to yield */
 	SERVICE_PHASE_ADDRESS, /* addresses are being added */
 	SERVICE_PHASE_START,   /* programs are starting */
 	/* releasing */
@@ -219,6 +223,10 @@ struct service_fsm {
 	bool forced;		  /* failover --force */
 	bool restart_fence;	  /* Active: a restart waits for FENCED */
 	mtime hold_until;	  /* staggered new beginning after a conflict */
+
+	/* plain routers (service_plain.c) */
+	mtime lesser_since; /* fit beside an Active of lower priority since; 0: not */
+	mtime claimed_at, claim_until, claim_again;
 
 	/* fence_command: one at a time; it outlives the takeover that asked for it */
 	bool command_runs;

@@ -13,6 +13,7 @@
  *   service_query.c    what can be derived: reachability, fitness, S, deadlines, report, baton
  *   service_take.c     verdict and taking over, boot
  *   service_command.c  fence_command
+ *   service_plain.c    plain VRRP routers: priorities and preemption
  *   service_release.c  release, step-down, the answers to FENCE
  *   service_alarm.c    alarms, level-driven
  *   service_explain.c  the same verdict in words
@@ -29,7 +30,7 @@ struct svc_step {
  */
 #define SERVICE_RULES(X)                                                                           \
 	X(FENCE) X(CONTACT) X(CONFLICT) X(BUDGET) X(HELLO_IS_LIFE) X(ADVERT_IS_LIFE) X(RENUMBER) X(HOLD) X(QUIESCE) X(HIGHER_TERM)       \
-	X(ISOLATION_HOLD) X(WITNESS) X(LAST_LOOK) X(FRESH_PROOF)
+	X(ISOLATION_HOLD) X(WITNESS) X(LAST_LOOK) X(FRESH_PROOF) X(CLAIM)
 
 enum service_rule {
 #define X(name) SERVICE_RULE_##name,
@@ -120,6 +121,17 @@ bool svc_command_awaited(struct svc_step *x);
 /* Begin the next one that is needed; false: none is. */
 bool svc_command_next(struct svc_step *x);
 void svc_on_command(struct svc_step *x, unsigned peer, uint64_t term, bool ok);
+
+/* ---- service_plain.c ---- */
+bool svc_plain(const struct service_fsm *s, unsigned p);
+bool svc_has_plain(const struct service_fsm *s);
+/* It is Active as far as its adverts tell. */
+bool svc_plain_active(const struct service_fsm *s, unsigned p, mtime now);
+void svc_plain_advert(struct svc_step *x, const struct service_event *ev);
+/* Granted: whether a plain router must yield first (phase CLAIM). */
+bool svc_claim(struct svc_step *x);
+bool svc_plain_yields(struct svc_step *x, const struct service_event *ev);
+bool svc_plain_may_answer(const struct service_fsm *s, unsigned p, mtime now);
 
 /* ---- service_release.c ---- */
 struct svc_release {

@@ -88,10 +88,14 @@ void svc_on_advert(struct svc_step *x, const struct service_event *ev)
 			       .priority = ev->priority,
 			       .interval = ev->interval,
 			       .src_above_own = s->config.nodes[ev->peer].address >
-						s->config.nodes[s->config.self].address};
+						s->config.nodes[s->config.self].address,
+			       .plain = svc_plain(s, ev->peer),
+			       .grace = s->config.nodes[ev->peer].release_delay};
 
 	if (!s->loaded)
 		return;
+	if (v.plain)
+		svc_plain_advert(x, ev);
 	vrrp_step(&s->vrrp, &v, x->now, &acts);
 	for (unsigned i = 0; i < acts.n; i++) {
 		if (acts.a[i] == VRRP_ACT_SEND_ADVERT)
@@ -108,7 +112,7 @@ void svc_on_advert(struct svc_step *x, const struct service_event *ev)
 	/* Somebody else was granted the service; the peer link may be blocked, so its advert counts. */
 	if (s->state == SERVICE_STATE_TAKING_OVER && !s->may_run && RULE(ADVERT_IS_LIFE) &&
 	    s->peers[ev->peer].fenced < s->term &&
-	    !(s->released_term != 0 && ev->peer == s->releaser))
+	    !(s->released_term != 0 && ev->peer == s->releaser) && !svc_plain_yields(x, ev))
 		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
 }
 
@@ -179,10 +183,13 @@ void svc_on_conflict(struct svc_step *x, const struct service_event *ev)
 {
 	struct service_fsm *s = x->s;
 	mtime gap = 3 * s->config.advert_int;
+	bool unknown = ev->conflict == SERVICE_CONFLICT_UNKNOWN || svc_plain(s, ev->peer);
 
-	if (ev->conflict == SERVICE_CONFLICT_NODE && is_of_the_releaser(s, ev->peer, x->now))
+	if (ev->conflict == SERVICE_CONFLICT_NODE &&
+	    (svc_plain(s, ev->peer) ? svc_plain_may_answer(s, ev->peer, x->now)
+				    : is_of_the_releaser(s, ev->peer, x->now)))
 		return;
-	if (ev->conflict == SERVICE_CONFLICT_UNKNOWN) {
+	if (unknown) {
 		if (!svc_within(x->now, s->conflict_unknown_at, gap))
 			s->conflict_unknown_first = x->now;
 		s->conflict_unknown_at = x->now;
@@ -192,7 +199,7 @@ void svc_on_conflict(struct svc_step *x, const struct service_event *ev)
 		s->conflict_node_at = x->now;
 		s->conflict_node = ev->peer;
 	}
-	if (!s->loaded || s->may_run || ev->conflict == SERVICE_CONFLICT_UNKNOWN || !RULE(CONFLICT))
+	if (!s->loaded || s->may_run || unknown || !RULE(CONFLICT))
 		return;
 	svc_vrrp(x, VRRP_EV_HOLD);
 	if (s->state == SERVICE_STATE_TAKING_OVER && !s->forced)

@@ -261,6 +261,10 @@ int service_active_node(const struct service_fsm *s, mtime now)
 		best = (int)p;
 		term = s->peers[p].report.term;
 	}
+	for (unsigned p = 0; p < s->config.n_nodes && best < 0; p++) {
+		if (svc_plain_active(s, p, now))
+			best = (int)p;
+	}
 	return best;
 }
 
@@ -350,6 +354,8 @@ static mtime phase_deadline(const struct service_fsm *s)
 				 s->fence_sent + s->config.advert_int / 3);
 	if (svc_last_look(s))
 		return s->phase_since + SERVICE_LAST_LOOK;
+	if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_CLAIM)
+		return s->claim_until;
 	if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_ADDRESS)
 		return s->phase_since + MTIME_SEC(1);
 	if (s->state == SERVICE_STATE_RELEASING && s->phase == SERVICE_PHASE_REMOVE)

@@ -153,6 +153,7 @@ void svc_progress_release(struct svc_step *x)
 		break;
 	case SERVICE_PHASE_NONE:
 	case SERVICE_PHASE_FENCE:
+	case SERVICE_PHASE_CLAIM:
 	case SERVICE_PHASE_ADDRESS:
 	case SERVICE_PHASE_START:
 		break;

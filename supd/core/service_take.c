@@ -7,7 +7,8 @@
  * Taking over: the verdict (DESIGN, "service_fsm"), the fence, and the steps after it.
  *
  *   backup --verdict--> FENCE --all FENCED, or unheard--> ADDRESS --> START --ready--> active
- *                         | (and confirmed off: service_command.c)
+ *                         | (and confirmed off: service_command.c; a plain router that must
+ *                         |  yield first: CLAIM, service_plain.c)
  *                         | verdict fails, a higher term, an answer for the address
  *                         +--> backup, Active_Down in full
  *
@@ -155,6 +156,9 @@ void svc_abandon(struct svc_step *x, mtime hold)
 	}
 	if (s->phase != SERVICE_PHASE_FENCE)
 		svc_emit(x, SERVICE_ACT_ADDRESSES_REMOVE);
+	/* A plain router has yielded to our adverts, and has no other news of us. */
+	if (s->vrrp.state == VRRP_STATE_ACTIVE && svc_has_plain(s))
+		svc_emit(x, SERVICE_ACT_SEND_ADVERT_0);
 	svc_vrrp(x, s->vrrp.state == VRRP_STATE_ACTIVE ? VRRP_EV_GRANT_BACKUP : VRRP_EV_HOLD);
 	s->hold_until = x->now + hold;
 	s->forced = false;
@@ -276,6 +280,27 @@ void svc_consider_takeover(struct svc_step *x)
 
 /* ---- taking over ----------------------------------------------------------------------------------------- */
 
+static void add_addresses(struct svc_step *x)
+{
+	svc_set_phase(x, SERVICE_PHASE_ADDRESS);
+	svc_emit(x, SERVICE_ACT_ADDRESSES_ADD);
+	if (x->s->config.n_vips == 0)
+		svc_set_phase(x, SERVICE_PHASE_START);
+}
+
+/* Whoever had to yield has been silent for long enough. */
+static void progress_claim(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+
+	if (x->now < s->claim_until)
+		return;
+	if (verdict_holds(s, x->now))
+		add_addresses(x);
+	else
+		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
+}
+
 static void grant(struct svc_step *x)
 {
 	struct service_fsm *s = x->s;
@@ -290,16 +315,14 @@ static void grant(struct svc_step *x)
 	if (svc_command_next(x) || !s_is_fresh(s, x->now))
 		return;
 	svc_vrrp(x, VRRP_EV_GRANT_ACTIVE);
-	svc_set_phase(x, SERVICE_PHASE_ADDRESS);
-	svc_emit(x, SERVICE_ACT_ADDRESSES_ADD);
-	if (s->config.n_vips == 0)
-		svc_set_phase(x, SERVICE_PHASE_START);
+	if (!svc_claim(x))
+		add_addresses(x);
 }
 
 /* Nobody but us was asked to take it, or everybody has answered: no look around is needed. */
 static bool undisputed(const struct service_fsm *s)
 {
-	return s->forced || s->elected ||
+	return s->forced || (s->elected && !svc_has_plain(s)) ||
 	       (s->take_cause == SERVICE_CAUSE_RELEASE && s->released_named);
 }
 
@@ -410,6 +433,10 @@ void svc_progress_takeover(struct svc_step *x)
 			svc_enter_idle(x, s->take_cause, true); /* somebody was lost: wait again */
 		else
 			svc_repeat_fence(x);
+		return;
+	}
+	if (s->phase == SERVICE_PHASE_CLAIM) {
+		progress_claim(x);
 		return;
 	}
 	if (s->phase == SERVICE_PHASE_ADDRESS) {

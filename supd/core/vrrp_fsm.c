@@ -35,6 +35,9 @@
  * cannot be forged), and no advert makes the interval shorter than our own: the budget of "never
  * two" is counted in our interval, and adverts are not authenticated.
  *
+ * A plain router among the nodes says all that it has to say by its adverts: Backup follows them as
+ * the RFC has it, but waits at least `grace` after a priority 0.
+ *
  * Invariants (vrrp_check): exactly one timer runs, down in Backup, advert in Active; in Backup it
  * may rest while there is no contact (SUSPEND) or after it has expired and was reported.
  */
@@ -116,11 +119,14 @@ static void restart_down(struct vrrp_fsm *v, mtime now)
 	v->down_at = mtime_add(now, vrrp_active_down(v));
 }
 
-static void learn(struct vrrp_fsm *v, mtime interval)
+static void learn(struct vrrp_fsm *v, const struct vrrp_event *ev)
 {
+	mtime interval = ev->interval;
+
 	if (interval <= 0)
 		return;
-	interval = mtime_min(interval, v->config.interval_max);
+	interval = mtime_min(interval, ev->plain ? v->config.plain_interval_max
+						 : v->config.interval_max);
 	if (v->config.policy)
 		interval = mtime_max(interval, v->config.interval);
 	v->active_interval = interval;
@@ -135,16 +141,22 @@ static bool wins(const struct vrrp_fsm *v, const struct vrrp_event *ev)
 /* Section 6.4.2, (420) to (460). */
 static void backup_advert(struct vrrp_fsm *v, const struct vrrp_event *ev, mtime now)
 {
-	if (ev->priority == 0 && !v->config.policy) {
+	const bool believed = !v->config.policy || ev->plain;
+
+	if (ev->priority == 0 && believed) {
 		v->last_advert = now;
-		v->down_at = mtime_add(now, vrrp_skew(v));
+		v->expired = false;
+		v->down_at = mtime_add(now, mtime_max(vrrp_skew(v), ev->grace));
 		return;
 	}
-	if (!v->config.policy && v->config.preempt && ev->priority < v->config.priority)
+	if (believed && v->config.preempt && ev->priority < v->config.priority) {
+		if (ev->plain) /* it lives, all the same */
+			v->last_advert = now;
 		return;
+	}
 	v->last_advert = now;
 	if (ev->priority != 0)
-		learn(v, ev->interval);
+		learn(v, ev);
 	restart_down(v, now);
 }
 
@@ -159,7 +171,7 @@ static void active_advert(struct vrrp_fsm *v, const struct vrrp_event *ev, mtime
 		return;
 	}
 	v->last_advert = now;
-	learn(v, ev->interval);
+	learn(v, ev);
 	if (v->config.policy)
 		act(out, VRRP_ACT_WANT_BACKUP);
 	else
@@ -297,7 +309,9 @@ void vrrp_step(struct vrrp_fsm *v, const struct vrrp_event *ev, mtime now, struc
 
 bool vrrp_check(const struct vrrp_fsm *v)
 {
-	const mtime longest = mtime_max(v->config.interval_max, v->config.interval);
+	const mtime longest =
+		mtime_max(mtime_max(v->config.interval_max, v->config.plain_interval_max),
+			  v->config.interval);
 
 	if (v->active_interval <= 0 || v->active_interval > longest)
 		return false;

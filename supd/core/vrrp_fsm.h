@@ -14,7 +14,9 @@
  * policy = true (between peer-linked nodes): a change between Backup and Active is a request
  * (WANT_ACTIVE, WANT_BACKUP) and happens on GRANT_ACTIVE or GRANT_BACKUP; adverts of priority 0
  * do not shorten Active_Down, and no advert is discarded for its priority: adverts are evidence
- * of life, terms decide who yields.
+ * of life, terms decide who yields.  A plain router (event.plain) keeps its rights of the RFC even
+ * then: its priority 0 shortens Active_Down, a lower priority of it is discarded under preempt, and
+ * its interval is learned, up to plain_interval_max.
  */
 #define VRRP_STATES(X)                                                                             \
 	X(INITIALIZE, "initialize") X(BACKUP, "backup") X(ACTIVE, "active")
@@ -30,6 +32,7 @@ struct vrrp_config {
 	uint8_t priority;   /* 1 to 254, or 255: owner */
 	mtime interval;	    /* own Advertisement_Interval */
 	mtime interval_max; /* a learned interval is capped to this */
+	mtime plain_interval_max; /* policy: the same, of a plain router's adverts */
 	bool preempt;
 	bool policy;
 };
@@ -62,6 +65,8 @@ struct vrrp_event {
 	uint8_t priority;
 	mtime interval;
 	bool src_above_own; /* the sender's address is greater than ours */
+	bool plain;	    /* policy: the sender is a plain VRRP router */
+	mtime grace;	    /* plain: the least wait after its priority 0 */
 };
 
 enum vrrp_action_type {

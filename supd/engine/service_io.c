@@ -43,6 +43,7 @@ static void config_of(const struct model *m, uint32_t row, struct service_config
 		ret->nodes[i].priority = n->priority;
 		ret->nodes[i].address = rank_of(m, i);
 		ret->nodes[i].peer_link = n->peer_link;
+		ret->nodes[i].release_delay = n->release_delay;
 	}
 	ret->advert_int = ms->advert_int;
 	ret->vip_lease = ms->vip_lease;

@@ -198,7 +198,8 @@ static uint64_t term_in_force(const struct service_fsm *s, mtime now)
 
 	if (s->may_run || active == (int)s->config.self)
 		return s->term;
-	return active != MODEL_NONE ? s->peers[active].report.term : s->persist.term_seen;
+	/* A plain VRRP router has none. */
+	return active != MODEL_NONE && s->config.nodes[active].peer_link ? s->peers[active].report.term : s->persist.term_seen;
 }
 
 static json_t *service_json(const struct engine *e, uint32_t row, mtime now)
@@ -384,7 +385,7 @@ static json_t *node_json(const struct engine *e, uint32_t node, mtime now)
 
 	if (self)
 		started = supd_started_wall(e, now);
-	return json_pack("{s:s, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
+	return json_pack("{s:s, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "name",
 			 model_node_name(e->m, node), "self", self ? 1 : 0, "reachable",
 			 node_reachable(e, node, now) ? 1 : 0, "heard_ms",
 			 self ? json_null() : age_ms(p->fsm.heard, now), "hears_us_ms",
@@ -394,7 +395,8 @@ static json_t *node_json(const struct engine *e, uint32_t node, mtime now)
 			 "memory_available_bytes",
 			 number_or_null(d != NULL ? (int64_t)d->memory_available : 0, d != NULL),
 			 "started_at", wall_time(started), "config_matches", config_matches(e, node),
-			 "paths", control_paths_json(e, node, now));
+			 "paths", control_paths_json(e, node, now), "peer_link",
+			 model_node(e->m, node)->peer_link ? 1 : 0);
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------------- */

@@ -188,6 +188,12 @@ static void failover_from(struct control_request *r, uint32_t active)
 		control_fail(r, CONTROL_REFUSED, "%s is active on %s", name_of(r), node);
 		return;
 	}
+	if (!is_linked_peer(&service_of(r)->fsm, active)) {
+		control_fail(r, CONTROL_REFUSED,
+			     "%s is active on %s, a plain VRRP router: hand it over there",
+			     name_of(r), node);
+		return;
+	}
 	if (!service_peer_reachable(&service_of(r)->fsm, active, r->began)) {
 		control_fail(r, CONTROL_REFUSED, "%s is active on %s, which is unreachable",
 			     name_of(r), node);
