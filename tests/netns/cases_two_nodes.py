@@ -30,17 +30,6 @@ def both_hosts_boot_at_once_the_higher_priority_becomes_active(bin_dir):
 
 
 @case
-def hosts_boot_with_every_delay_between_them(bin_dir):
-    for delay in (0.1, 0.4, 1.0):
-        with Lab(bin_dir, advert_int="200ms") as lab:
-            lab.b.start()
-            time.sleep(delay)
-            lab.a.start()
-            wait_until(lambda: lab.a.is_active() or lab.b.is_active(), 15, f"one active ({delay})")
-            stays(lambda: len({i.node for i in lab.instances()}) == 1, 1.5, "only one ever ran")
-
-
-@case
 def host_that_boots_alone_waits_then_starts(bin_dir):
     with Lab(bin_dir, wait_for_peer="3s") as lab:
         lab.b.start()

@@ -122,6 +122,8 @@ class Node:
         self.prefix = os.path.join(lab.dir, name)
         self.log = os.path.join(lab.dir, f"supd-{name}.log")
         self.process = None
+        self.prepare = None  # commands of sh, run as root in a mount namespace of supd's own
+        self.environment = {}
         os.mkdir(self.prefix, 0o755)
 
     # ---- running supd ----
@@ -131,11 +133,19 @@ class Node:
         for binary in (self.lab.supd, self.lab.supctl):
             if not os.path.exists(binary):
                 raise Skip(f"{binary} is not built")
+        argv = ["nsenter", f"--net={self.lab.ns_path(self.name)}", self.lab.supd, "-n",
+                "-c", self.lab.config, "--prefix", self.prefix]
+        if self.prepare:
+            argv = ["unshare", "--mount", "--propagation", "private", "sh", "-ec",
+                    f'{self.prepare}\nexec "$@"', "sh", *argv]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                ["nsenter", f"--net={self.lab.ns_path(self.name)}", self.lab.supd, "-n",
-                 "-c", self.lab.config, "--prefix", self.prefix],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, **self.environment}, preexec_fn=die_with_parent)
+
+    def mount(self, *words):
+        """mount(8) in this node's own mount namespace (prepare made it)."""
+        return run("nsenter", f"--mount=/proc/{self.process.pid}/ns/mnt", "mount", *words)
 
     def stop(self, timeout=30):
         """SIGTERM: hands over and ends.  Returns the exit status."""
@@ -345,7 +355,7 @@ class Lab:
         self.supctl = os.path.join(bin_dir, "supctl", "supctl")
         self.node_names = nodes
         self.hosts = ["gw", *nodes, "cl"]
-        self.probes, self.nodes = [], {}
+        self.probes, self.helpers, self.nodes = [], [], {}
         self.dir = tempfile.mkdtemp(prefix=f"supd-{self.id}-", dir="/tmp")
         atexit.register(self.clean_up)
         os.chmod(self.dir, 0o755)
@@ -438,6 +448,21 @@ class Lab:
 
     def plug_cable(self, host):
         self.ip("sw", "link", "set", "dev", host, "up")
+
+    def unruly_cable(self, host, delay_ms, duplicates_percent):
+        """From now on each frame takes its own time, up to delay_ms, and some come twice."""
+        inner = f"{host}-in"
+        self.batch("sw", [f"link add name {inner} type veth peer name {host}-br",
+                          f"link set dev {inner} up promisc on", f"link set dev {host}-br up",
+                          f"link set dev {host} nomaster", f"link set dev {host} promisc on",
+                          f"link set dev {host}-br master br0"])
+        relay = subprocess.Popen(
+            ["nsenter", f"--net={self.ns_path('sw')}", "/usr/bin/python3",
+             os.path.join(HERE, "relay.py"), host, inner, str(delay_ms), str(duplicates_percent)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=die_with_parent)
+        self.helpers.append(relay)
+        if relay.stdout.readline() != b"ready\n":
+            raise Failed("no relay")
 
     def probe(self, hold=False):
         probe = Probe(self, len(self.probes), hold)
@@ -569,6 +594,9 @@ class Lab:
         atexit.unregister(self.clean_up)
         for probe in self.probes:
             probe.stop()
+        for helper in self.helpers:
+            helper.kill()
+            helper.communicate()
         for node in self.nodes.values():
             self.end_node(node)
         for host in ["sw", *self.hosts]:
