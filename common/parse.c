@@ -61,6 +61,28 @@ int parse_duration(const char *s, mtime *ret)
 	return -EINVAL;
 }
 
+int parse_size(const char *s, uint64_t *ret)
+{
+	static const struct {
+		const char *name;
+		unsigned shift;
+	} units[] = {{"", 0}, {"KB", 10}, {"MB", 20}, {"GB", 30}};
+	uint64_t n;
+	int r = take_number(&s, &n);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(s, units[i].name) != 0)
+			continue;
+		if (n > UINT64_MAX >> units[i].shift)
+			return -ERANGE;
+		*ret = n << units[i].shift;
+		return 0;
+	}
+	return -EINVAL;
+}
+
 int parse_uint(const char *s, uint64_t min, uint64_t max, uint64_t *ret)
 {
 	uint64_t n;

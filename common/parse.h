@@ -19,6 +19,9 @@
 /* `500ms 1s 5min 1h`; a bare number is seconds. */
 int parse_duration(const char *s, mtime *ret);
 
+/* `4096 50KB 50MB 2GB`, each 1024 of the one before; a bare number is bytes. */
+int parse_size(const char *s, uint64_t *ret);
+
 /* Decimal digits only. */
 int parse_uint(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
 

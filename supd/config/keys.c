@@ -26,6 +26,7 @@ static const struct key_choice vip_backends[] = {
 	{0},
 };
 static const struct key_choice off[] = {{"off", 0}, {0}};
+static const struct key_choice no_limit[] = {{"0", 0}, {0}};
 static const struct key_choice never[] = {{"never", MTIME_NEVER}, {0}};
 
 static const struct key_choice failbacks[] = {
@@ -198,12 +199,19 @@ static const struct key table[] = {
 	  .reload = KEY_RELOAD_LIVE, .help = "signal that asks it to stop" },
 	{ PROGRAM("stopwaitsecs", value_duration, m.stopwaitsecs), .max = DAY, .def = "10s",
 	  .reload = KEY_RELOAD_LIVE, .help = "time to stop in, before it is killed" },
-	{ PROGRAM("stdout_logfile", value_path, stdout_logfile), .reload = KEY_RELOAD_PROGRAM,
-	  .help = "file of its output; log_dir/NAME.log unless set" },
-	{ PROGRAM("stderr_logfile", value_path, stderr_logfile), .reload = KEY_RELOAD_PROGRAM,
-	  .help = "file of its errors if redirect_stderr = no; log_dir/NAME.err.log unless set" },
+	{ PROGRAM("stdout_logfile", value_logfile, stdout_logfile), .reload = KEY_RELOAD_PROGRAM,
+	  .help = "file of its output, or syslog; log_dir/NAME.log unless set" },
+	{ PROGRAM("stderr_logfile", value_logfile, stderr_logfile), .reload = KEY_RELOAD_PROGRAM,
+	  .help = "its errors likewise if redirect_stderr = no; log_dir/NAME.err.log unless set" },
 	{ PROGRAM("redirect_stderr", value_bool, m.redirect_stderr), .def = "yes",
 	  .reload = KEY_RELOAD_PROGRAM, .help = "errors go where the output goes" },
+	{ PROGRAM("logfile_maxbytes", value_size, m.logfile_maxbytes), .min = 1 << 10,
+	  .max = INT64_C(1) << 40, .choices = no_limit, .def = "50MB",
+	  .reload = KEY_RELOAD_LIVE,
+	  .help = "size at which a log is rotated, at the end of a line; 0: never" },
+	{ PROGRAM("logfile_backups", value_uint, m.logfile_backups), .max = 1000, .def = "10",
+	  .reload = KEY_RELOAD_LIVE,
+	  .help = "old logs that are kept, NAME.log.1 the newest" },
 	LATER(KEY_PROGRAM, "environment_file", "file of NAME=VALUE lines"),
 	LATER(KEY_PROGRAM, "ready", "what tells that it is ready"),
 	LATER(KEY_PROGRAM, "ready_timeout", "time to become ready in"),
@@ -218,8 +226,6 @@ static const struct key table[] = {
 	LATER(KEY_PROGRAM, "requires", "programs that must be ready before"),
 	LATER(KEY_PROGRAM, "type", "simple or forking"),
 	LATER(KEY_PROGRAM, "pidfile", "file of type = forking"),
-	LATER(KEY_PROGRAM, "logfile_maxbytes", "size at which a log is rotated"),
-	LATER(KEY_PROGRAM, "logfile_backups", "old logs that are kept"),
 	LATER(KEY_PROGRAM, "nice", "nice value"),
 	LATER(KEY_PROGRAM, "oom_score_adj", "whom the kernel kills when memory ends"),
 	LATER(KEY_PROGRAM, "rlimit_as", "resource limit: address space"),

@@ -30,6 +30,7 @@
 #define MODEL_TARGETS_MAX  8  /* isolation_probe targets of one service */
 #define MODEL_GROUPS_MAX   32 /* supplementary groups of one user */
 #define MODEL_NAME_MAX	   63
+#define MODEL_LOG_SYSLOG   "syslog" /* in place of a log's path */
 #define MODEL_NONE	   (-1)
 #define MODEL_FENCE_COMMAND_TIMEOUT MTIME_SEC(30) /* then it is killed, and has failed */
 
@@ -138,7 +139,7 @@ struct model_program {
 	int stopsignal;
 	mtime stopwaitsecs;
 	bool redirect_stderr;
-	struct model_str stdout_logfile; /* absolute; log_dir/NAME.log unless set */
+	struct model_str stdout_logfile; /* absolute, or MODEL_LOG_SYSLOG; log_dir/NAME.log unless set */
 	struct model_str stderr_logfile; /* used where !redirect_stderr; log_dir/NAME.err.log */
 	struct model_strv pre_start, post_stop; /* empty: none */
 	mtime hook_timeout;			/* of each */
@@ -146,6 +147,8 @@ struct model_program {
 	mtime ready_timeout;
 	mtime health_interval, health_timeout;
 	uint32_t health_fall; /* failures in a row that count */
+	uint64_t logfile_maxbytes; /* 0: never rotated */
+	uint32_t logfile_backups;
 };
 
 struct model {

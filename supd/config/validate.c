@@ -225,6 +225,12 @@ struct log_use {
 	const char *key;
 };
 
+/* Two programs that write one file would tear each other's lines; a device, or syslog, is for all. */
+static bool is_file_of_one(const char *path)
+{
+	return *path == '/' && strncmp(path, "/dev/", 5) != 0;
+}
+
 static int by_path(const void *a, const void *b)
 {
 	const struct log_use *x = a, *y = b;
@@ -256,7 +262,7 @@ static void check_logs(struct draft *d)
 	}
 	qsort(v, n, sizeof(*v), by_path);
 	for (size_t i = 1; i < n; i++)
-		if (strcmp(v[i - 1].path, v[i].path) == 0)
+		if (strcmp(v[i - 1].path, v[i].path) == 0 && is_file_of_one(v[i].path))
 			problems_add(
 				d->problems, key_line(KEY_PROGRAM, &v[i].p->h, v[i].key),
 				"%s = \"%.60s\" is the %s of [program:%s] too, expected a file "

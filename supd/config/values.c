@@ -73,6 +73,17 @@ int value_path(struct value *v)
 	return r < 0 ? r : note(v);
 }
 
+int value_logfile(struct value *v)
+{
+	if (strcmp(v->text, MODEL_LOG_SYSLOG) == 0)
+		return note(v);
+	if (*v->text != '/')
+		return value_reject(v,
+				    "is not an absolute path, expected one that begins with /, "
+				    "or " MODEL_LOG_SYSLOG);
+	return value_path(v);
+}
+
 int value_path_str(struct value *v)
 {
 	int r = path_check(v);
@@ -217,6 +228,40 @@ int value_duration(struct value *v)
 		return value_reject(v, "is between the steps, expected a multiple of %s",
 				    duration_text(k->step, step));
 	return store(v, d);
+}
+
+/* A size as it would be written. */
+static const char *size_text(uint64_t n, char buf[32])
+{
+	static const char *const units[] = {"", "KB", "MB", "GB"};
+	size_t i = 0;
+
+	for (; i < 3 && n > 0 && n % 1024 == 0; i++)
+		n /= 1024;
+	snprintf(buf, 32, "%llu%s", (unsigned long long)n, units[i]);
+	return buf;
+}
+
+int value_size(struct value *v)
+{
+	const struct key *k = v->key;
+	const struct key_choice *c = find_choice(v);
+	char words[64], min[32], max[32];
+	uint64_t n = 0;
+	int r;
+
+	if (c != NULL)
+		return store(v, c->value);
+	r = parse_size(v->text, &n);
+	list_choices(k, words, sizeof(words));
+	if (r == -EINVAL)
+		return value_reject(v, "is not a size, expected a number with KB, MB or GB");
+	if (r < 0 || n < (uint64_t)k->min || n > (uint64_t)k->max)
+		return value_reject(v, "is out of range, expected %s%s%s to %s", words,
+				    *words != '\0' ? ", or " : "",
+				    size_text((uint64_t)k->min, min),
+				    size_text((uint64_t)k->max, max));
+	return store(v, (int64_t)n);
 }
 
 int value_signal(struct value *v)

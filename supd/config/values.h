@@ -26,12 +26,14 @@ int value_name(struct value *v);      /* model_str */
 int value_text(struct value *v);      /* uint32_t in scratch: a word that is looked up later */
 int value_path(struct value *v);      /* uint32_t in scratch: absolute */
 int value_path_str(struct value *v);  /* model_str: absolute */
+int value_logfile(struct value *v);   /* uint32_t in scratch: absolute, or MODEL_LOG_SYSLOG */
 int value_interface(struct value *v); /* model_str */
 int value_uint(struct value *v);      /* uint8_t, uint16_t, uint32_t by width */
 int value_octal(struct value *v);     /* mode_t */
 int value_bool(struct value *v);
 int value_choice(struct value *v);        /* int-sized, or bool, by width */
 int value_duration(struct value *v);      /* mtime; a choice's word stands for its value */
+int value_size(struct value *v);          /* uint64_t, bytes; a choice's word stands for its value */
 int value_signal(struct value *v);        /* int */
 int value_exitcodes(struct value *v);     /* 32 bytes */
 int value_address(struct value *v);       /* struct ip_addr */

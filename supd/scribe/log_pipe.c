@@ -15,7 +15,7 @@ void log_pipe_init(struct log_pipe *p, int fd, bool to_stderr, const char *node)
 	p->blocked = false;
 	p->len = 0;
 	fd_set_nonblock(fd);
-	log_sink_init(&p->sink, to_stderr, node, _PATH_LOG);
+	log_sink_init(&p->sink, to_stderr, to_stderr ? node : "supd", _PATH_LOG);
 }
 
 void log_pipe_fini(struct log_pipe *p)

@@ -14,12 +14,14 @@
 #include "common/fd.h"
 #include "common/log.h"
 
-#define OUT_MAX (LOG_LINE_MAX + 256)
+#define OUT_MAX	 (LOG_LINE_MAX + 256)
+#define HEAD_MAX 128
+#define TEXT_MAX 8192
 
-void log_sink_init(struct log_sink *s, bool to_stderr, const char *node, const char *path)
+void log_sink_init(struct log_sink *s, bool to_stderr, const char *name, const char *path)
 {
 	s->to_stderr = to_stderr;
-	s->node = node;
+	s->name = name;
 	s->path = path;
 	s->fd = -1;
 	s->stream = false;
@@ -41,7 +43,7 @@ static bool put_stderr(const struct log_sink *s, const char *line)
 {
 	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
 	char out[OUT_MAX];
-	int n = snprintf(out, sizeof(out) - 1, "supd %s %s", s->node, line);
+	int n = snprintf(out, sizeof(out) - 1, "supd %s %s", s->name, line);
 
 	if (n < 0)
 		return true;
@@ -90,8 +92,8 @@ static int connect_syslog(struct log_sink *s)
 	return 0;
 }
 
-/* "<PRIORITY>Mmm dd hh:mm:ss supd: TEXT", as syslog(3) writes it; the length. */
-static size_t format_syslog(char *out, int level, const char *line)
+/* "<PRIORITY>Mmm dd hh:mm:ss NAME: ", as syslog(3) writes it; the length. */
+static size_t format_head(const struct log_sink *s, char out[HEAD_MAX], int level)
 {
 	time_t now = time(NULL);
 	struct tm tm;
@@ -100,36 +102,53 @@ static size_t format_syslog(char *out, int level, const char *line)
 
 	if (localtime_r(&now, &tm))
 		strftime(at, sizeof(at), "%b %e %T ", &tm);
-	n = snprintf(out, OUT_MAX, "<%d>%ssupd: %s", LOG_DAEMON | level, at, line);
-	return n < 0 ? 0 : (size_t)n >= OUT_MAX ? OUT_MAX - 1 : (size_t)n;
+	n = snprintf(out, HEAD_MAX, "<%d>%s%s: ", LOG_DAEMON | level, at, s->name);
+	return n < 0 ? 0 : (size_t)n >= HEAD_MAX ? HEAD_MAX - 1 : (size_t)n;
 }
 
-static bool is_full(int error)
+/* EAGAIN whatever the way in which it is full. */
+static int sort_error(int error)
 {
-	return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+	return error == ENOBUFS || error == ENOMEM ? -EAGAIN : -error;
+}
+
+/* A stream socket that has taken a part must get the rest, with it the next message is torn. */
+static int send_once(struct log_sink *s, const char *out, size_t len)
+{
+	ssize_t n = send(s->fd, out, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n < 0)
+		return sort_error(errno);
+	return (size_t)n == len ? 0 : -EPIPE;
 }
 
 /* A syslog that was started anew has a new socket: the second attempt finds it. */
-static bool put_syslog(struct log_sink *s, int level, const char *line)
+int log_sink_send(struct log_sink *s, int level, const char *text, size_t len)
 {
-	char out[OUT_MAX];
-	size_t len = format_syslog(out, level, line);
+	char out[HEAD_MAX + TEXT_MAX + 1];
+	size_t head = format_head(s, out, level);
+	int r = 0;
 
+	if (len > TEXT_MAX)
+		len = TEXT_MAX;
+	for (size_t i = 0; i < len; i++)
+		out[head + i] = text[i] != '\0' ? text[i] : ' ';
+	out[head + len] = '\0';
 	for (int attempt = 0; attempt < 2; attempt++) {
-		int r = s->fd < 0 ? connect_syslog(s) : 0;
-
+		r = s->fd < 0 ? connect_syslog(s) : 0;
 		if (r < 0)
-			return !is_full(-r);
-		if (send(s->fd, out, len + s->stream, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
-			return true;
-		if (is_full(errno))
-			return false;
+			return sort_error(-r);
+		r = send_once(s, out, head + len + s->stream);
+		if (r == 0 || r == -EAGAIN)
+			return r;
 		fd_close(&s->fd);
 	}
-	return true;
+	return r;
 }
 
 bool log_sink_put(struct log_sink *s, int level, const char *line)
 {
-	return s->to_stderr ? put_stderr(s, line) : put_syslog(s, level, line);
+	if (s->to_stderr)
+		return put_stderr(s, line);
+	return log_sink_send(s, level, line, strlen(line)) != -EAGAIN;
 }

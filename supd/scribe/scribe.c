@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <ev.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -12,13 +11,9 @@
 #include "common/log.h"
 #include "supd/scribe/engine_port.h"
 #include "supd/scribe/log_pipe.h"
+#include "supd/scribe/outputs.h"
 #include "supd/scribe/stall.h"
-#include "supd/scribe/stream.h"
 
-#define N_OUTPUTS    2
-#define PUMP_BUDGET  (256u << 10) /* of one stream, before the others have their turn */
-#define DRAIN_BUDGET (2u << 20)	  /* at the end: more than a pipe holds */
-#define RETRY_PERIOD 1.0
 #define END_GRACE    2.0 /* the engine may outlive the keeper so long */
 #define LOG_BATCH    32
 #define LOG_PAUSE    0.05 /* between attempts when stderr or syslog takes nothing */
@@ -26,16 +21,9 @@
 
 /*
  * One loop.  Everything it does between two waits for events may block on a disk; the stall thread
- * then keeps the programs going (stream_relieve).  `lock` guards the table of streams and the
- * program side of each against that thread, and is never held across a write.  Each piece of work
- * begins with stall_begin(): much to do is not a hanging disk.
+ * then keeps the programs going (outputs_relieve).  Each piece of work begins with stall_begin():
+ * much to do is not a hanging disk.
  */
-struct slot {
-	struct stream stream;
-	struct ev_io watcher;
-	struct scribe *scribe;
-};
-
 struct scribe {
 	const struct model *m;
 	struct ev_loop *loop;
@@ -43,105 +31,12 @@ struct scribe {
 	struct ev_io keeper_watcher, log_watcher;
 	struct ev_prepare prepare;
 	struct ev_check check;
-	struct ev_timer retry_timer, end_timer, log_timer;
+	struct ev_timer end_timer, log_timer;
 	struct engine_port engine;
 	struct log_pipe log;
 	struct stall stall;
-	pthread_mutex_t lock;
-	size_t n_slots;
-	struct slot **slots; /* program * N_OUTPUTS + output; NULL: none */
+	struct outputs outputs;
 };
-
-/* ---- streams ---------------------------------------------------------------------------------- */
-
-static void update_retry(struct scribe *s)
-{
-	if (!ev_is_active(&s->retry_timer))
-		ev_timer_again(s->loop, &s->retry_timer);
-}
-
-static void on_program(struct ev_loop *loop, struct ev_io *w, int revents)
-{
-	struct slot *slot = w->data;
-
-	stall_begin(&slot->scribe->stall);
-	stream_pump(&slot->stream, PUMP_BUDGET);
-	if (slot->stream.program_fd < 0)
-		ev_io_stop(loop, w);
-	if (slot->stream.error)
-		update_retry(slot->scribe);
-}
-
-static void remove_slot(struct scribe *s, size_t i)
-{
-	struct slot *slot = s->slots[i];
-
-	if (!slot)
-		return;
-	ev_io_stop(s->loop, &slot->watcher);
-	pthread_mutex_lock(&s->lock);
-	s->slots[i] = NULL;
-	pthread_mutex_unlock(&s->lock);
-	stream_fini(&slot->stream);
-	free(slot);
-}
-
-/* Takes over fds. */
-static void add_slot(struct scribe *s, size_t i, int fds[3])
-{
-	uint32_t program = (uint32_t)(i / N_OUTPUTS);
-	const struct model_program *p = model_program(s->m, program);
-	struct model_str path = i % N_OUTPUTS == 0 ? p->stdout_logfile : p->stderr_logfile;
-	struct slot *slot = calloc(1, sizeof(*slot));
-
-	if (!slot) {
-		log_error("log of %s: out of memory, its output waits in the pipe",
-			  model_program_name(s->m, program));
-		for (int f = 0; f < 3; f++)
-			fd_close(&fds[f]);
-		return;
-	}
-	slot->scribe = s;
-	stream_init(&slot->stream, model_program_name(s->m, program), model_str(s->m, path), fds,
-		    &s->lock);
-	pthread_mutex_lock(&s->lock);
-	s->slots[i] = slot;
-	pthread_mutex_unlock(&s->lock);
-	ev_io_init(&slot->watcher, on_program, slot->stream.program_fd, EV_READ);
-	slot->watcher.data = slot;
-	ev_io_start(s->loop, &slot->watcher);
-	/* The stage may hold what a killed predecessor had not written. */
-	ev_feed_event(s->loop, &slot->watcher, EV_READ);
-}
-
-static void on_retry(struct ev_loop *loop, struct ev_timer *w, int revents)
-{
-	struct scribe *s = w->data;
-	bool failing = false;
-
-	for (size_t i = 0; i < s->n_slots; i++) {
-		if (!s->slots[i])
-			continue;
-		stall_begin(&s->stall);
-		stream_retry(&s->slots[i]->stream);
-		failing |= s->slots[i]->stream.error != 0;
-	}
-	if (!failing)
-		ev_timer_stop(loop, w);
-}
-
-/* In the stall thread. */
-static void relieve_all(void *arg)
-{
-	struct scribe *s = arg;
-
-	for (size_t i = 0; i < s->n_slots; i++) {
-		pthread_mutex_lock(&s->lock);
-		if (s->slots[i])
-			stream_relieve(&s->slots[i]->stream);
-		pthread_mutex_unlock(&s->lock);
-	}
-}
 
 /* ---- the keeper ------------------------------------------------------------------------------- */
 
@@ -172,16 +67,12 @@ static void on_end(struct ev_loop *loop, struct ev_timer *w, int revents)
 /* Both take over the descriptors that they set to -1. */
 static void handle_stream(struct scribe *s, const struct ipc_stream *msg, int *fds, size_t n_fds)
 {
-	size_t i;
-
 	if (n_fds != 3 || msg->program < 0 || (uint32_t)msg->program >= s->m->n_programs ||
-	    msg->output < 0 || msg->output >= N_OUTPUTS) {
+	    msg->output < 0 || msg->output >= OUTPUTS_OF_PROGRAM) {
 		log_error("bad STREAM from the keeper, ignoring");
 		return;
 	}
-	i = (size_t)msg->program * N_OUTPUTS + (size_t)msg->output;
-	remove_slot(s, i);
-	add_slot(s, i, fds);
+	outputs_put(&s->outputs, (uint32_t)msg->program, (unsigned)msg->output, fds);
 	fds[0] = fds[1] = fds[2] = -1;
 }
 
@@ -278,7 +169,6 @@ static void start_watchers(struct scribe *s, const struct scribe_args *args)
 {
 	ev_io_init(&s->keeper_watcher, on_keeper, args->keeper_fd, EV_READ);
 	ev_io_init(&s->log_watcher, on_log, args->log_fd, EV_READ);
-	ev_timer_init(&s->retry_timer, on_retry, 0., RETRY_PERIOD);
 	ev_timer_init(&s->end_timer, on_end, END_GRACE, 0.);
 	ev_timer_init(&s->log_timer, on_log_timer, 0., LOG_PAUSE);
 	ev_prepare_init(&s->prepare, on_prepare);
@@ -286,7 +176,7 @@ static void start_watchers(struct scribe *s, const struct scribe_args *args)
 	ev_set_priority(&s->check, EV_MAXPRI); /* before any work of this round */
 	ev_set_priority(&s->keeper_watcher, 1); /* streams are known before anything may block */
 	s->keeper_watcher.data = s->log_watcher.data = s;
-	s->retry_timer.data = s->log_timer.data = s;
+	s->log_timer.data = s;
 	s->prepare.data = s->check.data = &s->stall;
 	ev_io_start(s->loop, &s->keeper_watcher);
 	ev_io_start(s->loop, &s->log_watcher);
@@ -307,36 +197,24 @@ static void drain_log(struct scribe *s)
 	}
 }
 
-/* What was written before the end is in the pipes now; what comes later is not waited for. */
-static void drain_all(struct scribe *s)
-{
-	for (size_t i = 0; i < s->n_slots; i++) {
-		if (!s->slots[i])
-			continue;
-		stall_begin(&s->stall);
-		stream_pump(&s->slots[i]->stream, DRAIN_BUDGET);
-	}
-	drain_log(s);
-}
-
 static int scribe_init(struct scribe *s, const struct scribe_args *args)
 {
 	int r;
 
 	s->m = args->m;
-	s->n_slots = (size_t)s->m->n_programs * N_OUTPUTS;
-	s->slots = calloc(s->n_slots + 1, sizeof(s->slots[0]));
 	s->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
-	if (!s->slots || !s->loop)
+	if (!s->loop)
 		return -ENOMEM;
-	pthread_mutex_init(&s->lock, NULL);
+	r = outputs_init(&s->outputs, s->loop, s->m, &s->stall);
+	if (r < 0)
+		return r;
 	channel_init(&s->keeper, args->keeper_fd);
 	log_pipe_init(&s->log, args->log_fd, s->m->supd.log_to_stderr,
 		      model_node_name(s->m, (uint32_t)s->m->self));
 	r = engine_port_init(&s->engine, s->loop, s->m, on_engine_gone, s);
 	if (r < 0)
 		return r;
-	r = stall_init(&s->stall, relieve_all, s);
+	r = stall_init(&s->stall, outputs_relieve, &s->outputs);
 	if (r < 0)
 		log_warn("no second thread (%s): a disk that hangs will stop the programs' output",
 			 strerror(-r));
@@ -347,13 +225,11 @@ static int scribe_init(struct scribe *s, const struct scribe_args *args)
 static void scribe_fini(struct scribe *s)
 {
 	stall_fini(&s->stall);
-	for (size_t i = 0; i < s->n_slots; i++)
-		remove_slot(s, i);
+	outputs_fini(&s->outputs);
 	engine_port_fini(&s->engine);
 	channel_fini(&s->keeper);
 	log_pipe_fini(&s->log);
 	ev_loop_destroy(s->loop);
-	free(s->slots);
 }
 
 /*
@@ -379,7 +255,8 @@ int scribe_run(const struct scribe_args *args)
 	if (r < 0)
 		die("cannot start: %s", strerror(-r));
 	ev_run(s.loop, 0);
-	drain_all(&s);
+	outputs_finish(&s.outputs);
+	drain_log(&s);
 	scribe_fini(&s);
 	return 0;
 }

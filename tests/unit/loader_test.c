@@ -75,6 +75,7 @@ static void defaults_are_those_of_the_design(void **state)
 	assert_int_equal(p->stopsignal, SIGTERM);
 	assert_string_equal(model_str(m, p->stdout_logfile), "/var/log/supd/p.log");
 	assert_string_equal(model_str(m, p->stderr_logfile), "/var/log/supd/p.err.log");
+	assert_true(p->logfile_maxbytes == 50 << 20 && p->logfile_backups == 10);
 	free(m);
 }
 
@@ -93,7 +94,8 @@ static void every_key_reaches_its_member(void **state)
 		     "directory = /tmp\nuser = root\ngroup = root\numask = 077\nautostart = no\n"
 		     "autorestart = unexpected\nexitcodes = 2 143\nrestart_delay_max = 9s\n"
 		     "startsecs = 0\nstopsignal = INT\nstopwaitsecs = 2s\nstdout_logfile = /x/o\n"
-		     "stderr_logfile = /x/e\nredirect_stderr = no\n");
+		     "stderr_logfile = syslog\nredirect_stderr = no\nlogfile_maxbytes = 2GB\n"
+		     "logfile_backups = 0\n");
 	const struct model_service *s = model_service(m, 0);
 	const struct model_program *p = model_program(m, 0);
 
@@ -123,7 +125,8 @@ static void every_key_reaches_its_member(void **state)
 	assert_true(p->restart_delay_max == MTIME_SEC(9) && p->startsecs == 0);
 	assert_true(p->stopsignal == SIGINT && p->stopwaitsecs == MTIME_SEC(2));
 	assert_string_equal(model_str(m, p->stdout_logfile), "/x/o");
-	assert_string_equal(model_str(m, p->stderr_logfile), "/x/e");
+	assert_string_equal(model_str(m, p->stderr_logfile), MODEL_LOG_SYSLOG);
+	assert_true(p->logfile_maxbytes == UINT64_C(2) << 30 && p->logfile_backups == 0);
 	free(m);
 }
 

@@ -72,6 +72,31 @@ static void numbers_keep_to_their_range(void **state)
 	assert_true(n == UINT64_MAX);
 }
 
+static void sizes_are_powers_of_1024(void **state)
+{
+	uint64_t n = 42;
+
+	assert_int_equal(parse_size("0", &n), 0);
+	assert_true(n == 0);
+	assert_int_equal(parse_size("4097", &n), 0);
+	assert_true(n == 4097);
+	assert_int_equal(parse_size("3KB", &n), 0);
+	assert_true(n == 3 << 10);
+	assert_int_equal(parse_size("50MB", &n), 0);
+	assert_true(n == 50 << 20);
+	assert_int_equal(parse_size("17179869183GB", &n), 0);
+	assert_true(n == UINT64_C(17179869183) << 30);
+	assert_int_equal(parse_size("17179869184GB", &n), -ERANGE);
+	assert_int_equal(parse_size("18446744073709551616", &n), -ERANGE);
+	assert_int_equal(parse_size("", &n), -EINVAL);
+	assert_int_equal(parse_size("MB", &n), -EINVAL);
+	assert_int_equal(parse_size("1.5MB", &n), -EINVAL);
+	assert_int_equal(parse_size("1 MB", &n), -EINVAL);
+	assert_int_equal(parse_size("1mb", &n), -EINVAL);
+	assert_int_equal(parse_size("-1", &n), -EINVAL);
+	assert_true(n == UINT64_C(17179869183) << 30);
+}
+
 static void modes_are_octal(void **state)
 {
 	unsigned n = 42;
@@ -265,6 +290,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(durations),
 		cmocka_unit_test(numbers_keep_to_their_range),
+		cmocka_unit_test(sizes_are_powers_of_1024),
 		cmocka_unit_test(modes_are_octal),
 		cmocka_unit_test(switches_are_yes_or_no),
 		cmocka_unit_test(names),

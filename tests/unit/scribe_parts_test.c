@@ -49,6 +49,8 @@ static void remove_dir(const char *dir)
 struct output {
 	char dir[64], path[96];
 	pthread_mutex_t lock;
+	struct log_out_conf conf;
+	struct peek peek;
 	struct stream stream;
 	int program; /* its end */
 };
@@ -64,7 +66,9 @@ static int open_output(void **state)
 	assert_int_equal(fd_pipe(program, 0), 0);
 	assert_int_equal(fd_pipe(stage, 0), 0);
 	pthread_mutex_init(&o->lock, NULL);
-	stream_init(&o->stream, "p", o->path, (const int[]){program[0], stage[0], stage[1]},
+	o->conf = (struct log_out_conf){.name = "p", .path = o->path};
+	assert_int_equal(peek_init(&o->peek), 0);
+	stream_init(&o->stream, &o->conf, (const int[]){program[0], stage[0], stage[1]}, &o->peek,
 		    &o->lock);
 	o->program = program[1];
 	*state = o;
@@ -76,6 +80,7 @@ static int close_output(void **state)
 	struct output *o = *state;
 
 	stream_fini(&o->stream);
+	peek_fini(&o->peek);
 	fd_close(&o->program);
 	remove_dir(o->dir);
 	free(o);
@@ -209,7 +214,7 @@ static int open_journal(void **state)
 	assert_non_null(j);
 	assert_int_equal(make_dir(j->dir, sizeof(j->dir)), 0);
 	snprintf(j->path, sizeof(j->path), "%s/log", j->dir);
-	log_sink_init(&j->sink, false, "a", j->path);
+	log_sink_init(&j->sink, false, "supd", j->path);
 	j->fd = -1;
 	*state = j;
 	return 0;

@@ -318,36 +318,86 @@ static void check_lines(const char *text)
 	assert_int_equal(*at, '\0');
 }
 
-static void killed_scribes_lose_and_repeat_nothing(void **state)
+static void replace_scribe(struct fixture *f)
 {
-	struct fixture *f = *state;
+	kill_scribe(f);
+	start_scribe(f);
+	send_stream(f);
+}
+
+/* N_LINES to a scribe that is killed again and again, at any moment. */
+static void write_through_kills(struct fixture *f)
+{
 	pid_t writer = fork();
 	int status, kills = 0;
-	off_t size = 0;
-	char *text;
 
 	assert_true(writer >= 0);
 	if (writer == 0)
 		write_lines(f->program[1]);
 	send_stream(f);
 	while (waitpid(writer, &status, WNOHANG) == 0) {
-		if (kills < N_KILLS && file_size(f->log_path) > size) {
-			size = file_size(f->log_path) + 200000;
-			kill_scribe(f);
-			start_scribe(f);
-			send_stream(f);
-			kills++;
-		}
-		usleep(500);
+		usleep((useconds_t)(1000 + kills * 977 % 20000));
+		replace_scribe(f);
+		kills++;
 	}
-	for (; kills < N_KILLS; kills++) {
-		kill_scribe(f);
-		start_scribe(f);
-		send_stream(f);
-	}
+	for (; kills < N_KILLS; kills++)
+		replace_scribe(f);
 	channel_fini(&f->keeper);
 	wait_scribe(f);
+}
+
+static void killed_scribes_lose_and_repeat_nothing(void **state)
+{
+	struct fixture *f = *state;
+	char *text;
+
+	write_through_kills(f);
 	text = file_text(f->log_path);
+	check_lines(text);
+	free(text);
+}
+
+#define ROTATED_AT 40000
+
+/* All logs in one text, the oldest first; each ends with a whole line. */
+static char *all_logs(struct fixture *f, uint32_t *ret_n)
+{
+	char name[160], *all = calloc(1, 16 << 20), *end = all;
+	uint32_t n = 0;
+
+	assert_non_null(all);
+	do
+		snprintf(name, sizeof(name), "%s.%u", f->log_path, (unsigned)++n);
+	while (file_size(name) > 0);
+	*ret_n = n--;
+	for (;; n--) {
+		char *text;
+
+		if (n > 0)
+			snprintf(name, sizeof(name), "%s.%u", f->log_path, (unsigned)n);
+		text = file_text(n > 0 ? name : f->log_path);
+		assert_true(strlen(text) <= ROTATED_AT + 64);
+		assert_true(n == 0 || text[strlen(text) - 1] == '\n');
+		end = stpcpy(end, text);
+		free(text);
+		if (n == 0)
+			return all;
+	}
+}
+
+static void kills_while_logs_are_rotated_lose_and_repeat_nothing(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t n;
+	char *text;
+
+	kill_scribe(f);
+	tiny_program(&f->model, 0)->logfile_maxbytes = ROTATED_AT;
+	tiny_program(&f->model, 0)->logfile_backups = 1000;
+	start_scribe(f);
+	write_through_kills(f);
+	text = all_logs(f, &n);
+	assert_true(n > 100);
 	check_lines(text);
 	free(text);
 }
@@ -721,6 +771,7 @@ int main(void)
 		t(what_the_stage_holds_is_written_first),
 		t(the_end_of_the_keeper_drains_and_ends_the_scribe),
 		t(killed_scribes_lose_and_repeat_nothing),
+		t(kills_while_logs_are_rotated_lose_and_repeat_nothing),
 		t(full_disk_does_not_block_the_program),
 		t(missing_directory_is_retried_and_the_gap_is_told),
 		t(lines_are_dropped_whole),
