@@ -38,6 +38,9 @@ static void why_no_standby(const json_t *node, const json_t *service, char *buf,
 			 where);
 	else if (reply_is_state(there, "stopped"))
 		snprintf(buf, size, "%s barred by stop --here: supctl reset %s", name, where);
+	else if (reply_is(there, "softly_unfit") &&
+		 json_is_false(json_object_get(node, "config_matches")))
+		snprintf(buf, size, "%s not fit: another configuration file", name);
 	else if (!reply_is(there, "fit"))
 		snprintf(buf, size, "%s not fit: supctl status %s", name, where);
 	else if (!reply_is_state(there, "backup") && !reply_is_state(there, "waiting"))

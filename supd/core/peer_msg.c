@@ -12,7 +12,7 @@
  *   0        4   5   6   7   8         16        24        32        40
  *   | "SUPD" | v | t | f | r | session | echo    | seq     | echo seq| body ...
  *
- *   HELLO     answer 1, page 1, pages 1, n 1, then n records of 45 bytes:
+ *   HELLO     answer 1, page 1, pages 1, n 1, file digest 8, then n records of 45 bytes:
  *             service 8, mac 6, state 1, priority 1, flags 1, wish version 4, term 8,
  *             term seen 8, digest 8
  *   FENCE, FENCED, RELEASE, RELEASED
@@ -21,7 +21,7 @@
  *             id 4, length 2, text without NUL
  *   DETAILS   load average 3 x 4, cpu 1, memory 8, started 8, configuration digest 8
  *
- * Sizes: header 40 + 4 + 24 records x 45 + HMAC 32 = 1,156, below PEER_DATAGRAM_MAX.
+ * Sizes: header 40 + 12 + 24 records x 45 + HMAC 32 = 1,164, below PEER_DATAGRAM_MAX.
  *
  * Invariants: what decodes encodes to the same bytes (so every flag, row and state is checked, and
  * nothing may follow the body); a message that does not decode changes nothing; the text of a
@@ -29,7 +29,7 @@
  * is fresh, is judged elsewhere (peer_fsm.c; the HMAC in engine/peer_io.c, before this is called).
  */
 
-#define HELLO_FIXED_LEN	 4
+#define HELLO_FIXED_LEN	 12
 #define HELLO_RECORD_LEN 45
 
 _Static_assert(PEER_HEADER_LEN + HELLO_FIXED_LEN + PEER_SERVICES_PAGE * HELLO_RECORD_LEN +
@@ -46,7 +46,7 @@ _Static_assert(PEER_HEADER_LEN + 6 + PEER_TEXT_MAX + PEER_HMAC_LEN <= PEER_DATAG
 #define FLAG_LATCHED	   0x10u
 #define FLAG_ADVERTS_HEARD 0x20u
 #define FLAG_PAUSED	   0x40u
-#define FLAGS_ALL	   0x7fu
+#define FLAG_SOFT	   0x80u
 
 #define NO_SUCCESSOR 0xffu
 
@@ -85,7 +85,7 @@ static unsigned report_flags(const struct service_report *r)
 	return (r->fit ? FLAG_FIT : 0) | (r->running ? FLAG_RUNNING : 0) |
 	       (r->ready ? FLAG_READY : 0) | (r->stopped ? FLAG_STOPPED : 0) |
 	       (r->latched ? FLAG_LATCHED : 0) | (r->paused ? FLAG_PAUSED : 0) |
-	       (r->adverts_heard ? FLAG_ADVERTS_HEARD : 0);
+	       (r->adverts_heard ? FLAG_ADVERTS_HEARD : 0) | (r->soft ? FLAG_SOFT : 0);
 }
 
 static void put_record(struct wire_out *w, const struct peer_hello_record *rec)
@@ -109,6 +109,7 @@ static void put_hello(struct wire_out *w, const struct peer_hello *h)
 	wire_put8(w, h->page);
 	wire_put8(w, h->pages);
 	wire_put8(w, h->n);
+	wire_put64(w, h->file);
 	if (h->n > PEER_SERVICES_PAGE) {
 		w->failed = true;
 		return;
@@ -220,6 +221,7 @@ static void set_flags(struct service_report *r, unsigned flags)
 	r->latched = flags & FLAG_LATCHED;
 	r->paused = flags & FLAG_PAUSED;
 	r->adverts_heard = flags & FLAG_ADVERTS_HEARD;
+	r->soft = flags & FLAG_SOFT;
 }
 
 static void get_record(struct wire_in *r, struct peer_hello_record *rec)
@@ -234,7 +236,7 @@ static void get_record(struct wire_in *r, struct peer_hello_record *rec)
 	report->state = (enum service_state)state;
 	report->priority = wire_get8(r);
 	flags = wire_get8(r);
-	require(r, (flags & ~FLAGS_ALL) == 0);
+	require(r, (flags & (FLAG_FIT | FLAG_SOFT)) != (FLAG_FIT | FLAG_SOFT));
 	set_flags(report, flags);
 	report->wish_version = wire_get32(r);
 	report->term = wire_get64(r);
@@ -248,11 +250,14 @@ static void get_hello(struct wire_in *r, struct peer_hello *h)
 	h->page = wire_get8(r);
 	h->pages = wire_get8(r);
 	h->n = wire_get8(r);
+	h->file = wire_get64(r);
 	require(r, h->page < h->pages && h->n <= PEER_SERVICES_PAGE);
 	if (r->failed)
 		return;
-	for (unsigned i = 0; i < h->n; i++)
+	for (unsigned i = 0; i < h->n; i++) {
 		get_record(r, &h->records[i]);
+		h->records[i].report.file = h->file;
+	}
 }
 
 static void get_term(struct wire_in *r, struct peer_term *t)

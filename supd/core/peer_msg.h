@@ -55,6 +55,7 @@ struct peer_hello {
 	bool answer;   /* asks for a HELLO at once */
 	uint8_t page, pages;
 	uint8_t n;
+	uint64_t file; /* digest of the whole configuration; in each report, too */
 	struct peer_hello_record records[PEER_SERVICES_PAGE];
 };
 

@@ -55,12 +55,23 @@ static bool no_standby(const struct service_fsm *s, mtime now)
 	       service_best_peer(s, now) < 0;
 }
 
-static bool digest_alarm(const struct service_fsm *s, mtime now)
+static bool any_differs(const struct service_fsm *s, mtime now, enum service_unfit what)
 {
-	bool reasons[SERVICE_UNFITS_END];
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		if (service_peer_differs(s, p, now, what))
+			return true;
+	}
+	return false;
+}
 
-	service_fit(s, now, reasons);
-	return reasons[SERVICE_UNFIT_DIGEST];
+/* It runs here only because nobody fit was left; over when the reasons are. */
+static bool active_unfit(struct service_fsm *s, mtime now)
+{
+	if (!s->may_run)
+		s->taken_unfit = s->taken_unfit && s->state == SERVICE_STATE_TAKING_OVER;
+	else if (service_fit(s, now, NULL) && !s->file_replaced)
+		s->taken_unfit = false;
+	return s->taken_unfit && s->may_run;
 }
 
 /* It failed, or the disk has not answered for too long. */
@@ -129,7 +140,10 @@ void svc_update_alarms(struct svc_step *x)
 	set(x, SERVICE_ALARM_PERSON_NEEDED, person_needed(s, x->now));
 	set_lasting(x, SERVICE_ALARM_VRRP_PATH, vrrp_path_blocked(s, x->now));
 	set_lasting(x, SERVICE_ALARM_PEER_LINK, peer_link_blocked(s, x->now));
-	set(x, SERVICE_ALARM_CONFIG_DIFFERS, digest_alarm(s, x->now));
+	set(x, SERVICE_ALARM_CONFIG_DIFFERS, any_differs(s, x->now, SERVICE_UNFIT_DIGEST));
+	set(x, SERVICE_ALARM_CONFIG_FILE, any_differs(s, x->now, SERVICE_UNFIT_FILE) &&
+						  !s->alarms[SERVICE_ALARM_CONFIG_DIFFERS]);
+	set(x, SERVICE_ALARM_ACTIVE_UNFIT, active_unfit(s, x->now));
 	set(x, SERVICE_ALARM_NO_TARGET, s->config.isolation != MODEL_ISOLATION_OFF &&
 						!s->target_answered && x->now > settled);
 	set(x, SERVICE_ALARM_CONFLICT, unknown_answers || (node_answers && s->may_run));

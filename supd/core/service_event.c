@@ -69,6 +69,8 @@ static void ev_resume(struct svc_step *x, const struct service_event *ev)
 		svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
 		return;
 	}
+	svc_own_file(s);
+	s->taken_unfit = b->taken_unfit;
 	svc_vrrp(x, VRRP_EV_GRANT_ACTIVE);
 	svc_emit(x, SERVICE_ACT_ADDRESSES_ADD);
 	svc_set_state(x, SERVICE_STATE_ACTIVE, (enum service_cause)b->cause);
@@ -197,7 +199,7 @@ static void set_wish(struct svc_step *x, bool stopped, bool paused)
 static void ev_command(struct svc_step *x, const struct service_event *ev)
 {
 	struct service_fsm *s = x->s;
-	int best = service_best_peer(s, x->now);
+	int best = ev->force ? service_successor(s, x->now) : service_best_peer(s, x->now);
 	struct svc_release r = {.to = SERVICE_STATE_BACKUP,
 				.cause = SERVICE_CAUSE_FAILOVER,
 				.successor = best < 0 ? MODEL_NODES_MAX : (unsigned)best};
@@ -266,6 +268,12 @@ static void ev_targets(struct svc_step *x, const struct service_event *ev)
 	x->s->has_target = ev->ok;
 }
 
+static void ev_fitness(struct svc_step *x, const struct service_event *ev)
+{
+	if (service_unfit_is_soft(ev->unfit))
+		x->s->unfit_told[ev->unfit] = !ev->ok;
+}
+
 static void ev_address_lost(struct svc_step *x, const struct service_event *ev)
 {
 	(void)ev;
@@ -302,6 +310,7 @@ static void ev_fence_command(struct svc_step *x, const struct service_event *ev)
 	X(RELEASE, svc_on_release) X(RELEASED, svc_on_released) X(ADVERT, svc_on_advert)           \
 	X(SENT, ev_sent) X(PROBE_ANSWER, svc_on_probe_answer) X(TARGETS, ev_targets)               \
 	X(CONFLICT, svc_on_conflict) X(LINK, ev_link) X(SOCKETS, ev_sockets)                       \
+	X(FITNESS, ev_fitness)                                                                     \
 	X(ADDRESSES, ev_addresses) X(ADDRESS_LOST, ev_address_lost)                                \
 	X(PROGRAMS_READY, ev_programs_ready) X(PROGRAMS_GONE, ev_programs_gone)                    \
 	X(PROGRAM_DIED, ev_program_died) X(RESTART_DUE, ev_restart_due)                            \

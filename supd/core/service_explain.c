@@ -53,6 +53,10 @@ static void explain_fit(const struct service_fsm *s, mtime now, struct service_e
 		[SERVICE_UNFIT_STATE_FILE] = "the state file is not readable or not writable",
 		[SERVICE_UNFIT_ENDING] = "supd is ending here",
 		[SERVICE_UNFIT_SOCKETS] = "sockets are not open yet",
+		[SERVICE_UNFIT_FILE] = "its file is not the one that the service ran under last",
+		[SERVICE_UNFIT_CHECK] = "a check fails",
+		[SERVICE_UNFIT_LOAD] = "the load is above max_load",
+		[SERVICE_UNFIT_MEMORY] = "less memory than reserved_memory is available",
 	};
 	bool reasons[SERVICE_UNFITS_END];
 	size_t at = 0;
@@ -62,7 +66,11 @@ static void explain_fit(const struct service_fsm *s, mtime now, struct service_e
 		    "it may be active");
 		return;
 	}
-	say(e, false, now - s->since, "", "it may not take over while this lasts");
+	say(e, false, now - s->since, "",
+	    !service_softly_unfit(s, now) ? "it may not take over while this lasts"
+	    : s->may_run		  ? "it goes on; nobody hands over to it by choice"
+					  : "it takes over only where nobody fit is left, one more "
+					    "Active_Down later");
 	for (unsigned i = 0; i < SERVICE_UNFITS_END && at < sizeof(e->detail); i++) {
 		if (reasons[i])
 			at += (size_t)snprintf(e->detail + at, sizeof(e->detail) - at, "%s%s",

@@ -40,7 +40,7 @@ static const char *const state_names[] = {SERVICE_STATES(X)};
 #define X(name, text) [SERVICE_CAUSE_##name] = text,
 static const char *const cause_names[] = {SERVICE_CAUSES(X)};
 #undef X
-#define X(name, text) [SERVICE_UNFIT_##name] = text,
+#define X(name, text, kind) [SERVICE_UNFIT_##name] = text,
 static const char *const unfit_names[] = {SERVICE_UNFITS(X)};
 #undef X
 #define X(name, text) [SERVICE_ALARM_##name] = text,
@@ -216,7 +216,8 @@ static void progress_active(struct svc_step *x)
 {
 	struct service_fsm *s = x->s;
 	int best = service_best_peer(s, x->now);
-	struct svc_release r = {.successor = best < 0 ? MODEL_NODES_MAX : (unsigned)best};
+	int next = service_successor(s, x->now);
+	struct svc_release r = {.successor = next < 0 ? MODEL_NODES_MAX : (unsigned)next};
 
 	if (s->ending) {
 		r.to = SERVICE_STATE_DOWN;
@@ -344,6 +345,7 @@ static void progress(struct svc_step *x)
 		svc_persist(x);
 	}
 	svc_update_contact(x);
+	svc_update_leaderless(x);
 	if (RULE(BUDGET) && s->may_run && x->now >= service_kill_at(s) &&
 	    !(s->state == SERVICE_STATE_RELEASING && s->release_kill))
 		svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);

@@ -44,18 +44,25 @@ enum service_cause {
 };
 const char *service_cause_name(enum service_cause c);
 
-/* Why a node is not fit: hard reasons. */
+/*
+ * Why a node is not fit.  A hard reason forbids a takeover; a soft one yields to everybody who is
+ * fit, and counts no more when nobody is (service_fit.c).
+ */
 #define SERVICE_UNFITS(X)                                                                          \
-	X(FAILED, "failed") X(STOPPED, "stopped") X(LINK, "link") X(ISOLATED, "isolated") X(PAUSED, "paused")          \
-	X(DIGEST, "config") X(STATE_FILE, "state_file") X(ENDING, "ending") X(SOCKETS, "sockets")
+	X(FAILED, "failed", HARD) X(STOPPED, "stopped", HARD) X(LINK, "link", HARD)                \
+	X(ISOLATED, "isolated", HARD) X(PAUSED, "paused", HARD) X(DIGEST, "config", HARD)          \
+	X(STATE_FILE, "state_file", HARD) X(ENDING, "ending", HARD) X(SOCKETS, "sockets", HARD)    \
+	X(FILE, "config_file", SOFT) X(CHECK, "check", SOFT) X(LOAD, "load", SOFT)                 \
+	X(MEMORY, "memory", SOFT)
 
 enum service_unfit {
-#define X(name, text) SERVICE_UNFIT_##name,
+#define X(name, text, kind) SERVICE_UNFIT_##name,
 	SERVICE_UNFITS(X)
 #undef X
 	SERVICE_UNFITS_END
 };
 const char *service_unfit_name(enum service_unfit u);
+bool service_unfit_is_soft(enum service_unfit u);
 
 #define SERVICE_ALARMS(X)                                                                          \
 	X(NO_STANDBY, "no_standby") X(PERSON_NEEDED, "person_needed")                              \
@@ -64,7 +71,8 @@ const char *service_unfit_name(enum service_unfit u);
 	X(ACTIVE_FILTERED, "active_behind_filter") X(ADDRESS, "address")                           \
 	X(UNKILLABLE, "unkillable") X(STATE_FILE, "state_file") X(BUDGET, "budget")                \
 	X(WAIT_FOR_PEER, "wait_for_peer") X(HELD, "held")                                          \
-	X(FENCE_FAILED, "fence_failed")
+	X(FENCE_FAILED, "fence_failed") X(CONFIG_FILE, "config_file")                              \
+	X(ACTIVE_UNFIT, "active_unfit")
 
 enum service_alarm {
 #define X(name, text) SERVICE_ALARM_##name,
@@ -81,6 +89,7 @@ struct service_report {
 	enum service_state state;
 	uint8_t priority;
 	bool fit;	    /* hard and soft */
+	bool soft;	    /* not fit, and only soft reasons speak against it */
 	bool running;	    /* anything of its programs may be alive */
 	bool ready;	    /* active, and its programs are ready */
 	bool stopped;	    /* operator's wish, with its version */
@@ -90,7 +99,8 @@ struct service_report {
 	uint32_t wish_version;
 	uint64_t term;	    /* its own: last one it acted under */
 	uint64_t term_seen; /* highest it knows of */
-	uint64_t digest;
+	uint64_t digest;    /* of what safety depends on */
+	uint64_t file;	    /* of the whole file */
 };
 
 /* ---- configuration --------------------------------------------------------------------------- */
@@ -112,7 +122,7 @@ struct service_config {
 	bool has_fence_command; /* a node that did not confirm must be fenced by it first */
 	unsigned n_vips; /* that are to be set here; 0: none */
 	bool conflict_probe; /* whether an answer for them is evidence */
-	uint64_t digest;
+	uint64_t digest, file; /* as in the report */
 };
 
 /* ---- kept on disk, and kept by the keeper -------------------------------------------------------- */
@@ -138,9 +148,10 @@ struct service_baton {
 	uint64_t quiesced;
 	bool target_answered; /* a target that is not a node has answered since start */
 	bool ready;
+	bool taken_unfit;
 	struct service_persist persist;
 };
-#define SERVICE_BATON_FORMAT 1u
+#define SERVICE_BATON_FORMAT 2u
 
 /* ---- the machine ------------------------------------------------------------------------------- */
 
@@ -194,6 +205,9 @@ struct service_fsm {
 	uint64_t quiesce_asked;
 	uint64_t term_heard; /* highest one heard of before our own state was read */
 	uint64_t term_acted; /* highest one that another node acted under, as far as we know */
+	uint64_t file_in_force; /* of whoever was active last, this node or another */
+	bool file_known;	/* ... has been heard of */
+	bool file_replaced;	/* this takeover put another file in force */
 	bool may_run;	    /* something of ours may be alive (from the first start order on) */
 	bool programs_ready;
 	bool addresses_held;
@@ -209,6 +223,9 @@ struct service_fsm {
 	bool contact;	    /* a peer in two-way contact, or a target that answers */
 
 	bool link_up, sockets_ok, loaded, ending;
+	bool unfit_told[SERVICE_UNFITS_END]; /* soft reasons that the shell has told of */
+	mtime leaderless; /* no Active, and no other node fit, since; 0: there is one */
+	bool taken_unfit; /* this takeover, or what came of it, is in spite of soft reasons */
 
 	struct service_peer peers[MODEL_NODES_MAX]; /* [self] unused */
 
@@ -280,6 +297,7 @@ enum service_event_type {
 	SERVICE_EV_CONFLICT,	 /* conflict: somebody answers for the virtual address */
 	SERVICE_EV_LINK,	 /* ok: up */
 	SERVICE_EV_SOCKETS,	 /* ok: net has handed over working sockets */
+	SERVICE_EV_FITNESS,	 /* unfit (CHECK, LOAD, MEMORY), ok: it is no reason any more */
 	SERVICE_EV_ADDRESSES,	 /* result of ADD or REMOVE: adding, ok */
 	SERVICE_EV_ADDRESS_LOST,
 	SERVICE_EV_PROGRAMS_READY, /* all of them */
@@ -320,6 +338,7 @@ struct service_event {
 	uint8_t priority;
 	mtime interval;
 	enum service_conflict conflict;
+	enum service_unfit unfit;
 	enum service_command command;
 	const struct service_report *report;
 	const struct service_persist *persist;
@@ -392,12 +411,18 @@ mtime service_probe_interval(const struct service_fsm *s, mtime now);
 /* Whether to probe the virtual addresses now (first missed advert, until the start order). */
 bool service_wants_conflict_probe(const struct service_fsm *s, mtime now);
 
-/* Hard fitness; fills ret_reasons[SERVICE_UNFITS_END] where it is not NULL. */
+/* No reason, hard or soft; fills ret_reasons[SERVICE_UNFITS_END] where it is not NULL. */
 bool service_fit(const struct service_fsm *s, mtime now, bool *ret_reasons);
+/* Not fit, and for soft reasons alone. */
+bool service_softly_unfit(const struct service_fsm *s, mtime now);
 /* Row of the node that is active as far as we know (may be self), or MODEL_NONE. */
 int service_active_node(const struct service_fsm *s, mtime now);
 /* Row of the best fit peer that could take over now, or MODEL_NONE. */
 int service_best_peer(const struct service_fsm *s, mtime now);
+/* Who is to have it when this node ends in any case: the best fit peer, else the best softly unfit. */
+int service_successor(const struct service_fsm *s, mtime now);
+/* Whether peer p, in contact, has another file: in what safety depends on (DIGEST), or at all (FILE). */
+bool service_peer_differs(const struct service_fsm *s, unsigned p, mtime now, enum service_unfit what);
 /* Whether peer p is in two-way contact: heard, and echoes us. */
 bool service_peer_reachable(const struct service_fsm *s, unsigned p, mtime now);
 

@@ -10,7 +10,8 @@
  *   service_fsm.c      the doors: init, step, state changes, progress
  *   service_event.c    events: facts only
  *   service_peer.c     what other nodes say
- *   service_query.c    what can be derived: reachability, fitness, S, deadlines, report, baton
+ *   service_query.c    what can be derived: reachability, S, deadlines, report, baton
+ *   service_fit.c      who is fit, here and elsewhere
  *   service_take.c     verdict and taking over, boot
  *   service_command.c  fence_command
  *   service_plain.c    plain VRRP routers: priorities and preemption
@@ -30,7 +31,7 @@ struct svc_step {
  */
 #define SERVICE_RULES(X)                                                                           \
 	X(FENCE) X(CONTACT) X(CONFLICT) X(BUDGET) X(HELLO_IS_LIFE) X(ADVERT_IS_LIFE) X(RENUMBER) X(HOLD) X(QUIESCE) X(HIGHER_TERM)       \
-	X(ISOLATION_HOLD) X(WITNESS) X(LAST_LOOK) X(FRESH_PROOF) X(CLAIM)
+	X(ISOLATION_HOLD) X(WITNESS) X(LAST_LOOK) X(FRESH_PROOF) X(CLAIM) X(SOFT)
 
 enum service_rule {
 #define X(name) SERVICE_RULE_##name,
@@ -93,10 +94,20 @@ bool svc_acts(enum service_state state);
 /* Until when we know better than a node that asks for our FENCED: another one lives. */
 mtime svc_witnessed_until(const struct service_fsm *s, unsigned asks);
 bool svc_persist_settled(const struct service_fsm *s);
+
+/* ---- service_fit.c ---- */
 /* How many nodes go before this one, fit or not: priority, then address. */
 unsigned svc_rank(const struct service_fsm *s);
 /* This node goes before every fit peer. */
 bool svc_best_here(const struct service_fsm *s, mtime now);
+/* Keeps `leaderless`. */
+void svc_update_leaderless(struct svc_step *x);
+/* When a softly unfit node may begin of itself; MTIME_NEVER: somebody else is there for it. */
+mtime svc_soft_turn(const struct service_fsm *s, mtime now);
+/* A HELLO of p says under which file it is active, or that it has ours. */
+void svc_note_file(struct service_fsm *s, unsigned p);
+/* We are active: our file is the one in force. */
+void svc_own_file(struct service_fsm *s);
 
 /* ---- service_take.c ---- */
 void svc_consider_boot(struct svc_step *x);

@@ -56,10 +56,11 @@ void svc_on_hello(struct svc_step *x, const struct service_event *ev)
 	peer->report = *r;
 	peer->reported = x->now;
 	peer->acted = svc_acts(r->state) || r->running ? x->now : 0;
-	if (r->fit) /* whoever ends is not: it is back */
+	if (r->fit || r->soft) /* whoever ends is neither: it is back */
 		peer->ending = false;
 	hear_term(s, r->term > r->term_seen ? r->term : r->term_seen);
 	hear_act(s, r->term);
+	svc_note_file(s, ev->peer);
 	if (!s->loaded)
 		return;
 	adopt_wish(x, r);

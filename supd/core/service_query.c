@@ -4,8 +4,8 @@
 #include <string.h>
 
 /*
- * What can be derived from the facts of a service: contact, fitness, S and the deadlines that
- * follow from it.  Nothing here changes a state but svc_update_contact(), which keeps S and the
+ * What can be derived from the facts of a service: contact, S and the deadlines that follow from it
+ * (fitness: service_fit.c).  Nothing here changes a state but svc_update_contact(), which keeps S and the
  * isolation flag.
  *
  * Ages, in advert_int (DESIGN, "The budget"):
@@ -198,55 +198,12 @@ bool service_wants_conflict_probe(const struct service_fsm *s, mtime now)
 	return now - last_life >= s->config.advert_int + s->config.advert_int / 5;
 }
 
-/* ---- fitness --------------------------------------------------------------------------------------- */
+/* ---- facts of this node and of others ---------------------------------------------------------------- */
 
 bool svc_persist_settled(const struct service_fsm *s)
 {
 	return s->persist_done == s->persist_seq && !s->persist_failed;
 }
-
-static bool digest_differs(const struct service_fsm *s, mtime now)
-{
-	for (unsigned p = 0; p < s->config.n_nodes; p++) {
-		if (service_peer_reachable(s, p, now) && svc_report_fresh(s, p, now) &&
-		    s->peers[p].report.digest != s->config.digest)
-			return true;
-	}
-	return false;
-}
-
-/* A write that is merely under way does not make unfit; one that failed or hangs does. */
-static bool state_file_unfit(const struct service_fsm *s, mtime now)
-{
-	mtime patience = mtime_max(s->config.advert_int, MTIME_MS(500));
-
-	return !s->loaded || s->persist_failed ||
-	       (s->persist_done != s->persist_seq && now - s->persist_since > patience);
-}
-
-bool service_fit(const struct service_fsm *s, mtime now, bool *ret_reasons)
-{
-	bool r[SERVICE_UNFITS_END] = {
-		[SERVICE_UNFIT_FAILED] = s->persist.latched,
-		[SERVICE_UNFIT_STOPPED] = s->persist.stopped || s->persist.barred,
-		[SERVICE_UNFIT_PAUSED] = s->persist.paused,
-		[SERVICE_UNFIT_LINK] = !s->link_up,
-		[SERVICE_UNFIT_ISOLATED] = s->isolated,
-		[SERVICE_UNFIT_DIGEST] = digest_differs(s, now),
-		[SERVICE_UNFIT_STATE_FILE] = state_file_unfit(s, now),
-		[SERVICE_UNFIT_ENDING] = s->ending,
-		[SERVICE_UNFIT_SOCKETS] = !s->sockets_ok,
-	};
-	bool fit = true;
-
-	for (unsigned i = 0; i < SERVICE_UNFITS_END; i++)
-		fit = fit && !r[i];
-	if (ret_reasons != NULL)
-		memcpy(ret_reasons, r, sizeof(r));
-	return fit;
-}
-
-/* ---- others ------------------------------------------------------------------------------------------ */
 
 int service_active_node(const struct service_fsm *s, mtime now)
 {
@@ -266,50 +223,6 @@ int service_active_node(const struct service_fsm *s, mtime now)
 			best = (int)p;
 	}
 	return best;
-}
-
-static bool candidate(const struct service_fsm *s, unsigned p, mtime now)
-{
-	const struct service_report *r = &s->peers[p].report;
-
-	return service_peer_reachable(s, p, now) && svc_report_fresh(s, p, now) && r->fit &&
-	       !r->running && !s->peers[p].ending && r->digest == s->config.digest &&
-	       (r->state == SERVICE_STATE_BACKUP || r->state == SERVICE_STATE_WAITING);
-}
-
-/* Whether node p goes before node q: priority, then the greater address. */
-static bool goes_before(const struct service_fsm *s, unsigned p, unsigned q)
-{
-	const struct service_node *a = &s->config.nodes[p], *b = &s->config.nodes[q];
-
-	return a->priority != b->priority ? a->priority > b->priority : a->address > b->address;
-}
-
-int service_best_peer(const struct service_fsm *s, mtime now)
-{
-	int best = MODEL_NONE;
-
-	for (unsigned p = 0; p < s->config.n_nodes; p++) {
-		if (candidate(s, p, now) && (best < 0 || goes_before(s, p, (unsigned)best)))
-			best = (int)p;
-	}
-	return best;
-}
-
-unsigned svc_rank(const struct service_fsm *s)
-{
-	unsigned rank = 0;
-
-	for (unsigned p = 0; p < s->config.n_nodes; p++)
-		rank += p != s->config.self && goes_before(s, p, s->config.self);
-	return rank;
-}
-
-bool svc_best_here(const struct service_fsm *s, mtime now)
-{
-	int best = service_best_peer(s, now);
-
-	return best < 0 || goes_before(s, s->config.self, (unsigned)best);
 }
 
 /* ---- deadlines ------------------------------------------------------------------------------------------ */
@@ -387,6 +300,8 @@ mtime service_deadline(const struct service_fsm *s, mtime now)
 		at = mtime_min(at, s->wait_until > now ? s->wait_until : at);
 	if (s->state == SERVICE_STATE_BACKUP && s->hold_until > now)
 		at = mtime_min(at, s->hold_until);
+	if (svc_soft_turn(s, now) > now)
+		at = mtime_min(at, svc_soft_turn(s, now));
 	if (s->persist_failed)
 		at = mtime_min(at, s->persist_retry_at);
 	for (unsigned p = 0; p < s->config.n_nodes; p++)
@@ -405,6 +320,7 @@ void service_to_report(const struct service_fsm *s, mtime now, struct service_re
 		.state = s->state,
 		.priority = s->config.nodes[s->config.self].priority,
 		.fit = service_fit(s, now, NULL),
+		.soft = service_softly_unfit(s, now),
 		.running = s->may_run,
 		.ready = s->state == SERVICE_STATE_ACTIVE && s->programs_ready,
 		.stopped = s->persist.stopped,
@@ -415,6 +331,7 @@ void service_to_report(const struct service_fsm *s, mtime now, struct service_re
 		.term = s->term,
 		.term_seen = s->persist.term_seen,
 		.digest = s->config.digest,
+		.file = s->config.file,
 	};
 }
 
@@ -430,5 +347,6 @@ void service_to_baton(const struct service_fsm *s, struct service_baton *ret)
 	ret->quiesced = s->quiesced;
 	ret->target_answered = s->target_answered;
 	ret->ready = s->programs_ready;
+	ret->taken_unfit = s->taken_unfit;
 	ret->persist = s->persist;
 }

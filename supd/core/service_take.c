@@ -25,7 +25,8 @@ static bool verdict_holds(const struct service_fsm *s, mtime now)
 
 	if (!service_fit(s, now, reasons)) {
 		for (unsigned i = 0; i < SERVICE_UNFITS_END; i++) {
-			if (reasons[i] && !(s->forced && i == SERVICE_UNFIT_ISOLATED))
+			if (reasons[i] && !service_unfit_is_soft(i) &&
+			    !(s->forced && i == SERVICE_UNFIT_ISOLATED))
 				return false;
 		}
 	}
@@ -39,6 +40,15 @@ static bool verdict_holds(const struct service_fsm *s, mtime now)
 	if (RULE(CONTACT) && !svc_has_contact(s, now))
 		return false;
 	return !svc_conflict_holds(s, now);
+}
+
+/* Of itself a softly unfit node begins only in its turn; who hands over to it by name knows of it. */
+static bool soft_reasons_count(const struct service_fsm *s, mtime now)
+{
+	bool by_name = s->take_cause == SERVICE_CAUSE_RELEASE && s->released_named;
+
+	return service_softly_unfit(s, now) && !s->forced && !by_name &&
+	       now < svc_soft_turn(s, now) && RULE(SOFT);
 }
 
 /* Our programs could live for a while: S is fresh enough for the keeper not to kill them at once. */
@@ -132,8 +142,10 @@ static void begin_takeover(struct svc_step *x, enum service_cause cause, bool el
 	s->elected = elected;
 	/* The reservation must be on disk; a write that is under way takes milliseconds. */
 	if (!svc_persist_settled(s) || s->persist.reserved <= s->persist.term_seen ||
-	    !verdict_holds(s, x->now))
+	    !verdict_holds(s, x->now) || soft_reasons_count(s, x->now))
 		return;
+	s->taken_unfit = service_softly_unfit(s, x->now);
+	s->file_replaced = s->file_known && s->file_in_force != s->config.file;
 	s->term = s->persist.reserved;
 	s->persist.term_seen = s->term;
 	s->persist.reserved = service_next_term(s->term, s->config.self);
@@ -350,7 +362,8 @@ static bool may_order(struct svc_step *x)
 	mtime waited = x->now - s->phase_since;
 
 	/* Fit, and the keeper still takes orders of this term. */
-	if ((!service_fit(s, x->now, NULL) && !s->forced) || s->quiesced >= s->term) {
+	if ((!service_fit(s, x->now, NULL) && !service_softly_unfit(s, x->now) && !s->forced) ||
+	    s->quiesced >= s->term) {
 		svc_abandon(x, 0);
 		return false;
 	}
@@ -454,6 +467,7 @@ void svc_progress_takeover(struct svc_step *x)
 	if (s->programs_ready) {
 		s->released_term = 0;
 		s->forced = false;
+		svc_own_file(s);
 		svc_set_state(x, SERVICE_STATE_ACTIVE, s->take_cause);
 		return;
 	}

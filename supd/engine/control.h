@@ -18,7 +18,8 @@
  *   request.c        a request's life: run, wait, answer; requests from peers
  *   verbs.c          the verb table; is-active, start, stop, restart
  *   verbs_cluster.c  failover, reset: what other nodes take part in
- *   status.c         status as JSON, and the texts of alarms
+ *   status.c         status as JSON
+ *   status_text.c    alarms and reasons in words
  *   status_paths.c   of it, the paths of the peer link
  *   explain_json.c   explain as JSON
  *
@@ -143,9 +144,12 @@ json_t *control_explain_json(const struct engine *e, int service, mtime now); /*
 /* status_paths.c: the paths to a node, with what was heard by each; path_lost for each that is dead. */
 json_t *control_paths_json(const struct engine *e, uint32_t node, mtime now);
 void control_add_path_alarms(json_t *list, const struct engine *e);
-/* What an alarm means, and what to do. */
-const char *control_alarm_text(enum service_alarm a);
-const char *control_unfit_text(enum service_unfit u);
+/* status_text.c: what an alarm means, and what to do; why this node is not fit. */
+#define CONTROL_TEXT_MAX 512
+void control_alarm_text(const struct engine *e, uint32_t row, enum service_alarm a, char *buf,
+			size_t size);
+void control_unfit_text(const struct engine *e, uint32_t row, enum service_unfit u, char *buf,
+			size_t size);
 /* "exec failed: ENOENT", "exit code 1", "killed by SIGKILL": why a program is not running. */
 void control_program_why(const struct program_fsm *p, char *buf, size_t size);
 /* "active on a", "active on no node". */

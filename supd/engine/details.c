@@ -66,7 +66,7 @@ static void add_paths(crypto_generichash_state *h, const struct model_node *n)
  * Of what the file says, not of what this host made of it: no paths with a --prefix, no user ids.
  * The safety digest of each service covers nodes, addresses and intervals.
  */
-static uint64_t digest_config(const struct model *m)
+uint64_t details_config_digest(const struct model *m)
 {
 	unsigned char out[crypto_generichash_BYTES_MIN];
 	crypto_generichash_state h;
@@ -86,6 +86,9 @@ static uint64_t digest_config(const struct model *m)
 		add_num(&h, (uint64_t)s->failure_reset);
 		add_num(&h, (uint64_t)s->wait_for_peer);
 		add_num(&h, (uint64_t)s->kill_wait);
+		add_num(&h, (uint64_t)s->failback);
+		add_num(&h, s->hold_on_silence);
+		add_num(&h, s->isolation);
 		add_strv(&h, m, s->fence_argv);
 	}
 	for (uint32_t i = 0; i < m->n_programs; i++)
@@ -108,7 +111,7 @@ void details_init(struct details_source *d, const struct model *m)
 	d->loadavg_fd = open_proc("/proc/loadavg");
 	d->meminfo_fd = open_proc("/proc/meminfo");
 	d->stat_fd = open_proc("/proc/stat");
-	d->config_digest = digest_config(m);
+	d->config_digest = details_config_digest(m);
 }
 
 /* The beginning of the file as a string; false where there is none. */

@@ -17,6 +17,9 @@ struct details_source {
 	uint64_t config_digest;
 };
 
+/* Of what the file says, all of it, whatever this host made of it. */
+uint64_t details_config_digest(const struct model *m);
+
 void details_init(struct details_source *d, const struct model *m);
 
 /* Everything but started_at. */

@@ -185,8 +185,8 @@ static bool was_active(const struct service_fsm *f)
 static void release_one(struct engine *e, uint32_t row, mtime now)
 {
 	const struct service_fsm *f = &e->services[row].fsm;
-	int best = service_best_peer(f, now);
-	unsigned successor = best == MODEL_NONE ? MODEL_NODES_MAX : (unsigned)best;
+	int next = service_successor(f, now);
+	unsigned successor = next == MODEL_NONE ? MODEL_NODES_MAX : (unsigned)next;
 
 	peer_io_send_term(e, MODEL_NONE, PEER_TYPE_RELEASE, row, f->term, successor, true);
 	vrrp_io_send(e, row, VRRP_PRIO_RELEASE);

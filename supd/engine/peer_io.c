@@ -119,6 +119,7 @@ static void fill_page(const struct engine *e, struct peer_msg *m, unsigned page,
 	memset(m, 0, sizeof(*m));
 	m->h.type = PEER_TYPE_HELLO;
 	m->hello.page = (uint8_t)page;
+	m->hello.file = e->details.config_digest;
 	m->hello.n = (uint8_t)(n < PEER_SERVICES_PAGE ? n : PEER_SERVICES_PAGE);
 	for (unsigned i = 0; i < m->hello.n; i++) {
 		const struct engine_service *svc = &e->services[first + i];

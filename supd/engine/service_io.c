@@ -57,6 +57,7 @@ static void config_of(const struct model *m, uint32_t row, struct service_config
 	ret->n_vips = ms->vip_backend == MODEL_VIP_NONE ? 0 : ms->n_vips;
 	ret->conflict_probe = ms->conflict_probe && ms->vip_backend == MODEL_VIP_NETLINK;
 	ret->digest = ms->digest;
+	ret->file = details_config_digest(m);
 }
 
 /* ---- addresses --------------------------------------------------------------------------------------- */
@@ -243,10 +244,11 @@ static void log_transition(struct engine_service *svc, const struct service_acti
 static void log_alarm(struct engine_service *svc, const struct service_action *a)
 {
 	const char *name = model_service_name(svc->engine->m, svc->row);
+	char text[CONTROL_TEXT_MAX];
 
+	control_alarm_text(svc->engine, svc->row, a->alarm, text, sizeof(text));
 	if (a->ok)
-		log_warn("service %s: alarm %s: %s", name, service_alarm_name(a->alarm),
-			 control_alarm_text(a->alarm));
+		log_warn("service %s: alarm %s: %s", name, service_alarm_name(a->alarm), text);
 	else
 		log_notice("service %s: alarm %s is over", name, service_alarm_name(a->alarm));
 }

@@ -12,80 +12,6 @@
  * is for reading, codes are for programs.
  */
 
-/* What it means, and what to do: read by somebody who was woken up. */
-#define ALARM_TEXTS(X)                                                                             \
-	X(NO_STANDBY, "no other node could take over if this one failed; start supd there, or "    \
-		      "clear its failure: supctl reset there")                                     \
-	X(PERSON_NEEDED, "it failed here, and no other node can run it: nothing is started again " \
-			 "by itself; find the reason in the programs' logs, then: supctl reset "   \
-			 "--all")                                                                  \
-	X(VRRP_PATH, "the active node is heard on the peer link, but its VRRP adverts are not: "   \
-		     "let IP protocol 112 pass between the nodes (firewall, switch)")              \
-	X(PEER_LINK, "VRRP adverts are heard, but nothing on the peer link: let UDP peer_port "    \
-		     "pass, and compare cluster name and key file on the nodes")                   \
-	X(CONFIG_DIFFERS, "nodes, virtual_router_id, addresses or intervals differ between the "   \
-			  "nodes: put the same file on all of them and restart supd")              \
-	X(NO_TARGET, "no address but the nodes' has ever answered a probe, so a cut-off host "     \
-		     "cannot tell that it is cut off: set isolation_probe")                        \
-	X(CONFLICT, "another machine answers for the virtual address: find its MAC in the "        \
-		    "switch and take the address off it")                                          \
-	X(ACTIVE_FILTERED, "the active node is silent, but still answers for the virtual "         \
-			   "address: stop that host, or: supctl failover --force")                 \
-	X(ADDRESS, "the virtual address could not be put on the interface: the log has the "       \
-		   "error; the service runs without it")                                           \
-	X(UNKILLABLE, "a killed program does not go away, it waits inside the kernel (a dead "     \
-		      "disk or NFS server?); it executes nothing any more")                        \
-	X(STATE_FILE, "the state file cannot be read or written (disk full, read-only, hanging? "  \
-		      "file damaged? the log says): this node cannot take over until it can")      \
-	X(BUDGET, "with these priorities and intervals an isolated node may not stop before "      \
-		  "another starts: see supd --check-config")                                       \
-	X(WAIT_FOR_PEER, "since boot neither another node nor any probe target has answered, so "  \
-			 "nothing is started; if the others are down: supctl failover --force")     \
-	X(HELD, "the active node is silent, and on_peer_silence = hold: make sure that it is dead, "  \
-		"then supctl failover --force")                                                      \
-	X(FENCE_FAILED, "fence_command could not confirm that the silent node is off, so nothing "  \
-			"is started; it is tried again; if that node is off for certain: "         \
-			"supctl failover --force")
-
-#define UNFIT_TEXTS(X)                                                                             \
-	X(FAILED, "it failed here too often; supctl reset clears that")                            \
-	X(PAUSED, "a person paused it; supctl resume ends that")                                   \
-	X(STOPPED, "a person stopped it; supctl start ends that")                                  \
-	X(LINK, "the interface is down or missing")                                                \
-	X(ISOLATED, "this host hears no node and no probe target answers")                         \
-	X(DIGEST, "the configuration differs from a peer's")                                       \
-	X(STATE_FILE, "the state file cannot be read or written")                                  \
-	X(ENDING, "supd is ending")                                                                \
-	X(SOCKETS, "the VRRP or ARP socket could not be opened")
-
-const char *control_alarm_text(enum service_alarm a)
-{
-	switch (a) {
-#define X(name, text)                                                                              \
-	case SERVICE_ALARM_##name:                                                                 \
-		return text;
-		ALARM_TEXTS(X)
-#undef X
-	case SERVICE_ALARMS_END:
-		break;
-	}
-	return "";
-}
-
-const char *control_unfit_text(enum service_unfit u)
-{
-	switch (u) {
-#define X(name, text)                                                                              \
-	case SERVICE_UNFIT_##name:                                                                 \
-		return text;
-		UNFIT_TEXTS(X)
-#undef X
-	case SERVICE_UNFITS_END:
-		break;
-	}
-	return "";
-}
-
 /* ---- values -------------------------------------------------------------------------------------------- */
 
 static json_t *text_or_null(const char *s)
@@ -158,17 +84,23 @@ static json_t *addresses(const struct engine *e, uint32_t row)
 	return list;
 }
 
-static json_t *unfit_because(const struct service_fsm *s, mtime now, bool *ret_fit)
+static json_t *unfit_because(const struct engine *e, uint32_t row, mtime now, bool *ret_fit)
 {
+	const struct service_fsm *s = &e->services[row].fsm;
 	bool reasons[SERVICE_UNFITS_END] = { false };
 	json_t *list = json_array();
 
 	*ret_fit = service_fit(s, now, reasons);
-	for (int u = 0; u < SERVICE_UNFITS_END; u++)
-		if (reasons[u])
-			json_array_append_new(list, json_pack("{s:s, s:s}", "code",
-							      service_unfit_name(u), "text",
-							      control_unfit_text(u)));
+	for (int u = 0; u < SERVICE_UNFITS_END; u++) {
+		char text[CONTROL_TEXT_MAX];
+
+		if (!reasons[u])
+			continue;
+		control_unfit_text(e, row, u, text, sizeof(text));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "code",
+						      service_unfit_name(u), "text", text, "soft",
+						      service_unfit_is_soft(u) ? 1 : 0));
+	}
 	return list;
 }
 
@@ -207,7 +139,7 @@ static json_t *service_json(const struct engine *e, uint32_t row, mtime now)
 	const struct engine_service *es = &e->services[row];
 	const struct service_fsm *s = &es->fsm;
 	bool fit;
-	json_t *because = unfit_because(s, now, &fit);
+	json_t *because = unfit_because(e, row, now, &fit);
 	json_t *j = json_pack(
 		"{s:s, s:s, s:o, s:I, s:s, s:i, s:o, s:o, s:b, s:o, s:o, s:o}", "name",
 		model_service_name(e->m, row), "state", service_state_name(s->state), "active_node",
@@ -228,12 +160,16 @@ static void add_alarms(json_t *list, const struct engine *e, uint32_t row)
 {
 	const struct service_fsm *s = &e->services[row].fsm;
 
-	for (int a = 0; a < SERVICE_ALARMS_END; a++)
-		if (s->alarms[a])
-			json_array_append_new(
-				list, json_pack("{s:s, s:s, s:s}", "code", service_alarm_name(a),
-						"service", model_service_name(e->m, row), "text",
-						control_alarm_text(a)));
+	for (int a = 0; a < SERVICE_ALARMS_END; a++) {
+		char text[CONTROL_TEXT_MAX];
+
+		if (!s->alarms[a])
+			continue;
+		control_alarm_text(e, row, a, text, sizeof(text));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:s}", "code", service_alarm_name(a), "service",
+					model_service_name(e->m, row), "text", text));
+	}
 }
 
 /* ---- programs -------------------------------------------------------------------------------------------- */
@@ -304,9 +240,10 @@ static json_t *program_json(const struct engine *e, uint32_t row, mtime now)
 
 static json_t *report_json(const struct service_report *report)
 {
-	return json_pack("{s:s, s:I, s:b, s:I, s:i, s:b, s:b, s:b, s:b}", "state",
+	return json_pack("{s:s, s:I, s:b, s:b, s:I, s:i, s:b, s:b, s:b, s:b}", "state",
 			 service_state_name(report->state), "term_seen",
-			 (json_int_t)report->term_seen, "fit", report->fit ? 1 : 0, "term",
+			 (json_int_t)report->term_seen, "fit", report->fit ? 1 : 0,
+			 "softly_unfit", report->soft ? 1 : 0, "term",
 			 (json_int_t)report->term, "priority", report->priority, "ready",
 			 report->ready ? 1 : 0, "running", report->running ? 1 : 0, "stopped",
 			 report->stopped ? 1 : 0, "latched", report->latched ? 1 : 0);

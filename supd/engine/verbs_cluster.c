@@ -120,9 +120,11 @@ static void peers_why_not(const struct control_request *r, char *buf, size_t siz
 			snprintf(item, sizeof(item), "%s has failed: supctl reset there", node);
 		else if (s->peers[p].ending)
 			snprintf(item, sizeof(item), "%s is shutting down", node);
+		else if (service_peer_differs(s, p, mtime_now(), SERVICE_UNFIT_FILE))
+			snprintf(item, sizeof(item), "%s has another configuration file", node);
 		else
-			snprintf(item, sizeof(item), "%s is %s and not fit", node,
-				 service_state_name(report->state));
+			snprintf(item, sizeof(item), "%s is %s and not fit: supctl status there",
+				 node, service_state_name(report->state));
 		control_list_add(buf, size, item);
 	}
 	if (buf[0] == '\0')
@@ -153,13 +155,16 @@ static void failover_from_here(struct control_request *r)
 {
 	const struct service_fsm *s = &service_of(r)->fsm;
 	bool nobody = service_best_peer(s, r->began) == MODEL_NONE;
+	bool unfit = nobody && service_successor(s, r->began) != MODEL_NONE;
 	char why[256] = "";
 
 	if (nobody && !r->force) {
 		peers_why_not(r, why, sizeof(why));
-		control_fail(r, CONTROL_REFUSED, "no fit peer for %s (%s)", name_of(r), why);
+		control_fail(r, CONTROL_REFUSED, "no fit peer for %s (%s)%s", name_of(r), why,
+			     unfit ? "; to hand over all the same: --force" : "");
 		return;
 	}
+	nobody = nobody && !unfit;
 	/* Without anybody to wait for, released is all that there will be to see. */
 	r->told[s->config.self] = nobody ? CONTROL_TOLD : CONTROL_NOT_TOLD;
 	r->from = (int)s->config.self;

@@ -64,7 +64,7 @@ void glue_hello(struct world *w, struct host *h, bool only, unsigned peer)
 void glue_last_words(struct world *w, struct host *h)
 {
 	const struct service_fsm *f = &h->engine.fsm;
-	int best = service_best_peer(f, host_now(w, h));
+	int best = service_successor(f, host_now(w, h));
 	struct service_action a = { .term = f->term, .ending = true,
 				    .successor = best < 0 ? 0xff : (unsigned)best };
 

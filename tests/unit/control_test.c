@@ -573,10 +573,37 @@ static void paths_of_the_peer_link_are_shown_and_a_dead_one_is_an_alarm(void **s
 
 static void every_alarm_and_unfitness_has_its_text(void **state)
 {
-	for (int a = 0; a < SERVICE_ALARMS_END; a++)
-		assert_true(strlen(control_alarm_text(a)) > 20);
-	for (int u = 0; u < SERVICE_UNFITS_END; u++)
-		assert_true(strlen(control_unfit_text(u)) > 10);
+	struct control_kit *k = *state;
+	char text[CONTROL_TEXT_MAX];
+
+	for (int a = 0; a < SERVICE_ALARMS_END; a++) {
+		control_alarm_text(k->e, 0, a, text, sizeof(text));
+		assert_in_range(strlen(text), 20, sizeof(text) - 2);
+	}
+	for (int u = 0; u < SERVICE_UNFITS_END; u++) {
+		control_unfit_text(k->e, 0, u, text, sizeof(text));
+		assert_in_range(strlen(text), 10, sizeof(text) - 2);
+	}
+}
+
+static void texts_name_the_nodes_that_differ_and_the_command_that_helps(void **state)
+{
+	struct control_kit *k = *state;
+	struct service_fsm *s = kit_service(k);
+	char text[CONTROL_TEXT_MAX];
+
+	kit_peer_says(k, 1, SERVICE_STATE_ACTIVE);
+	s->peers[1].report.file = s->config.file + 1;
+	control_alarm_text(k->e, 0, SERVICE_ALARM_CONFIG_FILE, text, sizeof(text));
+	assert_non_null(strstr(text, "another one on: b)"));
+	control_unfit_text(k->e, 0, SERVICE_UNFIT_FILE, text, sizeof(text));
+	assert_non_null(strstr(text, "another one on: b)"));
+	s->persist.barred = true;
+	control_unfit_text(k->e, 0, SERVICE_UNFIT_STOPPED, text, sizeof(text));
+	assert_non_null(strstr(text, "supctl start scheduler on this node"));
+	s->persist.stopped = true;
+	control_unfit_text(k->e, 0, SERVICE_UNFIT_STOPPED, text, sizeof(text));
+	assert_non_null(strstr(text, "supctl start ends"));
 }
 
 static void explain_has_the_form_of_the_contract(void **state)
@@ -639,6 +666,7 @@ int main(void)
 		TEST(status_of_a_busy_node_has_the_form_and_the_facts),
 		TEST(paths_of_the_peer_link_are_shown_and_a_dead_one_is_an_alarm),
 		TEST(every_alarm_and_unfitness_has_its_text),
+		TEST(texts_name_the_nodes_that_differ_and_the_command_that_helps),
 		TEST(explain_has_the_form_of_the_contract),
 	};
 

@@ -120,7 +120,7 @@ void vrrp_io_send(struct engine *e, uint32_t service, uint8_t priority)
 	rig->zeros[service]++;
 }
 
-int service_best_peer(const struct service_fsm *s, mtime now)
+int service_successor(const struct service_fsm *s, mtime now)
 {
 	return MODEL_NONE;
 }

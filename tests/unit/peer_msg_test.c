@@ -20,6 +20,7 @@ static struct service_report report_of(unsigned i)
 		.state = (enum service_state)(i % SERVICE_STATES_END),
 		.priority = (uint8_t)(100 + i),
 		.fit = i & 1,
+		.soft = i % 4 == 2,
 		.running = i & 2,
 		.ready = i & 4,
 		.stopped = i & 8,
@@ -30,6 +31,7 @@ static struct service_report report_of(unsigned i)
 		.term = 0x1122334455667700 + i,
 		.term_seen = 0x2233445566778800 + i,
 		.digest = 0x3344556677889900 + i,
+		.file = 0x4455667788990011,
 	};
 
 	return r;
@@ -52,6 +54,7 @@ static struct peer_msg msg_of(enum peer_type type, unsigned n)
 		m.hello.page = 1;
 		m.hello.pages = 3;
 		m.hello.n = (uint8_t)n;
+		m.hello.file = 0x4455667788990011;
 		for (unsigned i = 0; i < n; i++) {
 			m.hello.records[i].service = 0xe1e2e3e4e5e60000 + i;
 			memset(m.hello.records[i].mac, (int)i + 1, 6);
@@ -80,9 +83,9 @@ static const struct {
 	unsigned n;
 	size_t len;
 } samples[] = {
-	{"HELLO without services", PEER_TYPE_HELLO, 0, PEER_HEADER_LEN + 4},
-	{"HELLO with one", PEER_TYPE_HELLO, 1, PEER_HEADER_LEN + 4 + 45},
-	{"HELLO, full page", PEER_TYPE_HELLO, PEER_SERVICES_PAGE, PEER_HEADER_LEN + 4 + 24 * 45},
+	{"HELLO without services", PEER_TYPE_HELLO, 0, PEER_HEADER_LEN + 12},
+	{"HELLO with one", PEER_TYPE_HELLO, 1, PEER_HEADER_LEN + 12 + 45},
+	{"HELLO, full page", PEER_TYPE_HELLO, PEER_SERVICES_PAGE, PEER_HEADER_LEN + 12 + 24 * 45},
 	{"FENCE", PEER_TYPE_FENCE, 0, PEER_HEADER_LEN + 18},
 	{"FENCED", PEER_TYPE_FENCED, 3, PEER_HEADER_LEN + 18},
 	{"RELEASE", PEER_TYPE_RELEASE, 15, PEER_HEADER_LEN + 18},
@@ -138,6 +141,8 @@ static void hello_records_keep_every_field(void **state)
 		assert_int_equal(got.state, want.state);
 		assert_int_equal(got.priority, want.priority);
 		assert_int_equal(got.fit, want.fit);
+		assert_int_equal(got.soft, want.soft);
+		assert_int_equal(got.file, want.file);
 		assert_int_equal(got.running, want.running);
 		assert_int_equal(got.ready, want.ready);
 		assert_int_equal(got.stopped, want.stopped);
@@ -225,8 +230,8 @@ static void values_out_of_range_are_refused(void **state)
 		{"more records than a page", PEER_TYPE_HELLO, 24, 43, 25},
 		{"more records than there are", PEER_TYPE_HELLO, 1, 43, 2},
 		{"fewer records than there are", PEER_TYPE_HELLO, 2, 43, 1},
-		{"state", PEER_TYPE_HELLO, 1, 44 + 14, SERVICE_STATES_END},
-		{"unknown flag", PEER_TYPE_HELLO, 1, 44 + 16, 0x80},
+		{"state", PEER_TYPE_HELLO, 1, 52 + 14, SERVICE_STATES_END},
+		{"fit and softly unfit", PEER_TYPE_HELLO, 1, 52 + 16, 0x81},
 		{"successor row", PEER_TYPE_RELEASE, 1, 40 + 16, MODEL_NODES_MAX},
 		{"ending", PEER_TYPE_RELEASE, 1, 40 + 17, 0xff},
 		{"text longer than its room", PEER_TYPE_COMMAND, 8, 40 + 4, PEER_TEXT_MAX >> 8},
