@@ -17,6 +17,10 @@
  *      +--GONE-- stopping <-------STOP----------+        exited: ended and not restarted
  *                                                        fatal: given up by its service
  *
+ * starting is pre_start, the start order, and the time until it is ready; post_stop comes when the
+ * tree is gone, before anything else does.  A program that does not get ready in its time, or is
+ * unhealthy, is stopped, and that is a death.
+ *
  * A new run is never started before the old tree is GONE.  STOP interrupts every state.
  * An action is a request; its result comes back as an event.
  */
@@ -31,6 +35,20 @@ enum program_state {
 };
 const char *program_state_name(enum program_state s);
 
+/* Why a run ended, or is being ended. */
+#define PROGRAM_ENDS(X)                                                                            \
+	X(NONE, "none") X(ASKED, "asked") X(DIED, "died") X(NOT_READY, "not_ready")                \
+	X(UNHEALTHY, "unhealthy") X(WATCHDOG, "watchdog") X(DEADLINE, "deadline")
+
+enum program_end {
+#define X(name, text) PROGRAM_END_##name,
+	PROGRAM_ENDS(X)
+#undef X
+};
+const char *program_end_name(enum program_end e);
+
+enum program_hook { PROGRAM_HOOK_NONE, PROGRAM_HOOK_PRE_START, PROGRAM_HOOK_POST_STOP };
+
 enum program_restart { PROGRAM_RESTART_ALWAYS, PROGRAM_RESTART_UNEXPECTED, PROGRAM_RESTART_NEVER };
 
 struct program_config {
@@ -42,6 +60,8 @@ struct program_config {
 	unsigned restart_limit; /* 0: none (a program without a service) */
 	mtime restart_window;
 	bool gated; /* of a service: a restart waits for ALLOW */
+	bool has_pre_start, has_post_stop;
+	mtime ready_timeout; /* from SPAWNED to READY; 0: ready at exec */
 };
 
 struct program_exit {
@@ -64,14 +84,21 @@ struct program_fsm {
 	bool due;	     /* backoff: due, and ALLOW was asked for */
 	bool unkillable;     /* killed, and not gone within kill_wait */
 	bool ready;
+	enum program_hook hook; /* ordered, and not done */
+	bool hook_killed;	/* and ordered to be killed */
+	bool post_owed;		/* a start was tried: post_stop follows its end */
+	enum program_end failing; /* stopping: the end that is to come counts as a death */
+	mtime failed_after;	  /* of ready time */
 	uint32_t run;	     /* of the keeper */
 	int pid;
 	mtime started_at;    /* of the present run, at SPAWNED */
 	mtime ready_at;
+	mtime ready_by;	     /* starting, its main process alive */
 	mtime next_start;    /* backoff: MTIME_NEVER unless waiting for it */
 	mtime stop_at;	     /* stopping: when the kill is due, then when the alarm is due */
 	struct restart_policy policy;
 	struct program_exit last_exit;
+	enum program_end last_end;
 	bool has_exited;
 	unsigned last_stage; /* of the last failed spawn; UINT_MAX: none */
 	int last_errno;
@@ -90,7 +117,11 @@ enum program_event_type {
 	PROGRAM_EV_SPAWN_FAILED, /* stage, error */
 	PROGRAM_EV_EXITED,	 /* run, exit */
 	PROGRAM_EV_GONE,	 /* run */
-	PROGRAM_EV_ADOPT,	 /* a new engine found it: run, pid (0: only the tree), started_at */
+	PROGRAM_EV_ADOPT, /* a new engine found it: run, pid (0: only the tree), started_at, ready */
+	PROGRAM_EV_READY,     /* run: it says so, or a probe does */
+	PROGRAM_EV_UNHEALTHY, /* run, end: UNHEALTHY or WATCHDOG */
+	PROGRAM_EV_EXTEND,    /* run, extend: it asks for this time to get ready in */
+	PROGRAM_EV_HOOK_DONE, /* hook, ok; error: errno where it says more */
 };
 
 struct program_event {
@@ -101,6 +132,11 @@ struct program_event {
 	unsigned stage;
 	int error;
 	mtime started_at;
+	mtime extend;
+	enum program_end end; /* EXITED: DEADLINE, or NONE */
+	enum program_hook hook;
+	bool ok;
+	bool ready;
 };
 
 enum program_action_type {
@@ -114,6 +150,9 @@ enum program_action_type {
 	PROGRAM_ACT_WANTS_ALLOW, /* gated: a start is due, and waits for ALLOW */
 	PROGRAM_ACT_ENDED,	/* stopped, exited or fatal now, its tree gone */
 	PROGRAM_ACT_UNKILLABLE, /* alarm: killed, and not gone within kill_wait */
+	PROGRAM_ACT_HOOK,	/* run hook: HOOK_DONE comes in any case */
+	PROGRAM_ACT_HOOK_KILL,	/* the one that runs */
+	PROGRAM_ACT_FAILED,	/* stopped for not being ready or healthy: failing */
 };
 
 struct program_action {
@@ -121,6 +160,7 @@ struct program_action {
 	uint32_t run;
 	int signo;
 	enum program_state from;
+	enum program_hook hook;
 };
 
 #define PROGRAM_ACTIONS_MAX 12

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "supd/core/program_group.h"
 
+#include <errno.h>
 #include <string.h>
 
 /*
@@ -9,8 +10,8 @@
  * of mind come in, and a new engine, whose members were adopted as it found them, goes on with the
  * same code.
  *
- *   UP     m0 -> ready -> m1 -> ready -> m2 ...     the next starts when the one before is ready
- *   DOWN   ... m2 -> gone -> m1 -> gone -> m0       the one before stops when the next is gone
+ *   UP     required -> ready -> START               those that require nothing, all at once
+ *   DOWN   dependents -> gone -> STOP               those that nothing requires, all at once
  *
  * Invariants:
  *   - at most one order is outstanding at a time: an order changes its member's `wanted`, and
@@ -22,10 +23,22 @@
  *   - a member that cannot be killed does not keep the others alive: the way down goes on past it.
  */
 
-void group_init(struct program_group *g)
+void group_init(struct program_group *g, struct group_member *members)
 {
 	memset(g, 0, sizeof(*g));
 	g->want = GROUP_DOWN;
+	g->members = members;
+}
+
+int group_require(struct program_group *g, unsigned member, unsigned required)
+{
+	struct group_member *m = &g->members[member];
+
+	if (m->n_requires == GROUP_REQUIRES_MAX)
+		return -E2BIG;
+	m->requires[m->n_requires++] = (uint16_t)required;
+	g->members[required].required = true;
+	return 0;
 }
 
 void group_up(struct program_group *g)
@@ -50,21 +63,51 @@ static bool has_done_its_part(const struct program_fsm *p)
 	return p->ready || (p->wanted && p->state == PROGRAM_STATE_EXITED);
 }
 
+/* All that it requires are up, or are not to be waited for. */
+static bool may_start(const struct program_group *g, const struct group_member *m)
+{
+	for (unsigned i = 0; i < m->n_requires; i++) {
+		const struct group_member *r = &g->members[m->requires[i]];
+
+		if (group_starts(r) && !has_done_its_part(r->program))
+			return false;
+	}
+	return true;
+}
+
 static bool reconcile_up(const struct program_group *g, struct group_order *ret)
 {
 	for (unsigned i = 0; i < g->n; i++) {
 		const struct group_member *m = &g->members[i];
 
-		if (!group_starts(m))
+		if (!group_starts(m) || m->program->wanted || !may_start(g, m))
 			continue;
-		if (!m->program->wanted) {
-			*ret = (struct group_order){ .member = i, .event = PROGRAM_EV_START };
-			return true;
-		}
-		if (!has_done_its_part(m->program))
-			return false;
+		*ret = (struct group_order){ .member = i, .event = PROGRAM_EV_START };
+		return true;
 	}
 	return false;
+}
+
+static bool is_off(const struct program_fsm *p)
+{
+	return !p->wanted && (program_gone(p) || p->unkillable);
+}
+
+static bool requires(const struct group_member *m, unsigned member)
+{
+	for (unsigned i = 0; i < m->n_requires; i++)
+		if (m->requires[i] == member)
+			return true;
+	return false;
+}
+
+/* All that require it are gone. */
+static bool may_stop(const struct program_group *g, unsigned member)
+{
+	for (unsigned i = 0; g->members[member].required && i < g->n; i++)
+		if (requires(&g->members[i], member) && !is_off(g->members[i].program))
+			return false;
+	return true;
 }
 
 static bool reconcile_down(const struct program_group *g, struct group_order *ret)
@@ -73,13 +116,13 @@ static bool reconcile_down(const struct program_group *g, struct group_order *re
 		const struct program_fsm *p = g->members[i].program;
 		bool was_given_up = p->state == PROGRAM_STATE_FATAL;
 
-		if (p->wanted || (was_given_up && !g->give_up)) {
-			ret->member = i;
-			ret->event = g->give_up ? PROGRAM_EV_GIVE_UP : PROGRAM_EV_STOP;
-			return true;
-		}
-		if (!program_gone(p) && !p->unkillable)
-			return false;
+		if (!p->wanted && !(was_given_up && !g->give_up))
+			continue;
+		if (!may_stop(g, i))
+			continue;
+		ret->member = i;
+		ret->event = g->give_up ? PROGRAM_EV_GIVE_UP : PROGRAM_EV_STOP;
+		return true;
 	}
 	return false;
 }

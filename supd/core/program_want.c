@@ -73,9 +73,16 @@ static void stop_running(struct program_fsm *p, bool kill, mtime now, struct pro
 		program_send_stop_signal(p, now, out);
 }
 
+/* Its main process is up, whether it is ready or not. */
+static bool is_up(const struct program_fsm *p)
+{
+	return p->main_alive &&
+	       (p->state == PROGRAM_STATE_RUNNING || p->state == PROGRAM_STATE_STARTING);
+}
+
 void program_on_restart(struct program_fsm *p, mtime now, struct program_actions *out)
 {
-	if (p->state != PROGRAM_STATE_RUNNING) {
+	if (!is_up(p)) {
 		program_on_start_person(p, now, out);
 		return;
 	}
@@ -93,18 +100,22 @@ void program_on_unwanted(struct program_fsm *p, enum program_event_type how, mti
 
 	p->wanted = false;
 	p->allowed = false;
+	p->failing = PROGRAM_END_NONE;
 	if (program_gone(p)) {
 		if (p->state != end)
 			program_end_as(p, end, out);
 		return;
 	}
-	if (p->state == PROGRAM_STATE_RUNNING)
+	if (is_up(p))
 		stop_running(p, kill, now, out);
 	else
 		program_set_state(p, PROGRAM_STATE_STOPPING, out);
 	p->giving_up = give_up;
+	if (kill || p->hook == PROGRAM_HOOK_PRE_START)
+		program_kill_hook(p, out);
 	if (kill) {
 		p->kill_asked = true;
+		p->post_owed = false;
 		program_kill_tree(p, now, out);
 	}
 }

@@ -29,7 +29,7 @@ static void init_service(struct engine *e, uint32_t row)
 	svc->vrrp_fd = -1;
 	svc->arp_fd = -1;
 	svc->kill_sent = MTIME_NEVER;
-	group_init(&svc->group);
+	group_init(&svc->group, svc->members);
 }
 
 /* The members of a service in the order of the file, which is that of their rows. */

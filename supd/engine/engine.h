@@ -59,6 +59,7 @@ struct engine_service {
 	uint32_t row;
 	struct service_fsm fsm;
 	struct program_group group;
+	struct group_member members[GROUP_MEMBERS_MAX];
 	uint32_t group_rows[GROUP_MEMBERS_MAX]; /* member -> program row */
 	struct ev_timer timer;
 

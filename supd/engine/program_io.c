@@ -201,6 +201,10 @@ static void carry_out(struct engine_program *ep, const struct program_actions *a
 			  model_program_name(e->m, ep->row),
 			  (long long)mtime_to_ms(ep->fsm.config.kill_wait));
 		break;
+	case PROGRAM_ACT_HOOK:
+	case PROGRAM_ACT_HOOK_KILL:
+	case PROGRAM_ACT_FAILED:
+		break;
 	case PROGRAM_ACT_READY: /* both are seen in the group by the reconciliation below */
 	case PROGRAM_ACT_ENDED:
 		break;

@@ -65,6 +65,9 @@ static void program_act(struct world *w, struct host *h, unsigned program,
 	case PROGRAM_ACT_READY:
 	case PROGRAM_ACT_ENDED:
 	case PROGRAM_ACT_UNKILLABLE:
+	case PROGRAM_ACT_FAILED:
+	case PROGRAM_ACT_HOOK: /* no scenario has any */
+	case PROGRAM_ACT_HOOK_KILL:
 		break;
 	}
 }
@@ -194,7 +197,7 @@ void glue_init(struct world *w, struct host *h)
 
 	config_service(w, h, &service);
 	service_init(&e->fsm, &service, host_now(w, h));
-	group_init(&e->group);
+	group_init(&e->group, e->members);
 	e->fed_kill_at = MTIME_NEVER;
 	e->group.n = N_PROGRAMS(w);
 	for (unsigned i = 0; i < N_PROGRAMS(w); i++) {
@@ -202,6 +205,8 @@ void glue_init(struct world *w, struct host *h)
 		e->group.members[i] = (struct group_member){ .program = &e->programs[i],
 							     .autostart = true };
 	}
+	for (unsigned i = 1; i < N_PROGRAMS(w); i++)
+		group_require(&e->group, i, i - 1);
 	for (unsigned p = 0; p < w->scenario.n_nodes; p++) {
 		peer_init(&e->peers[p], h->row, (uint8_t)p, h->keeper.session);
 		if (h->keeper.sessions[p].session)

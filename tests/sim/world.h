@@ -311,6 +311,7 @@ struct engine {
 	mtime resume_at;
 	struct service_fsm fsm;
 	struct program_group group;
+	struct group_member members[GROUP_MEMBERS_MAX];
 	struct program_fsm programs[WORLD_PROGRAMS_MAX];
 	uint64_t order_of[WORLD_PROGRAMS_MAX];
 	struct peer_fsm peers[WORLD_NODES_MAX];

@@ -116,7 +116,7 @@ static void make_programs(struct engine *e)
 {
 	struct engine_service *es = &e->services[0];
 
-	group_init(&es->group);
+	group_init(&es->group, es->members);
 	for (uint32_t i = 0; i < 3; i++) {
 		struct program_config c = { .stopsignal = 15,
 					    .stopwaitsecs = MTIME_SEC(10),

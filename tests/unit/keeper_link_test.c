@@ -144,7 +144,7 @@ static void init_model(void)
 	ms->restart_limit = 2;
 	ms->restart_window = MTIME_SEC(60);
 	ms->kill_wait = MTIME_SEC(10);
-	group_init(&rig->services[0].group);
+	group_init(&rig->services[0].group, rig->services[0].members);
 	add_program(MASTER, "master", 0);
 	add_program(HELPER, "helper", 0);
 	add_program(WORKER, "worker", MODEL_NONE);

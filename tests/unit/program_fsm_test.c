@@ -64,6 +64,12 @@ static const char *act_name(enum program_action_type t)
 		return "ended";
 	case PROGRAM_ACT_UNKILLABLE:
 		return "unkillable";
+	case PROGRAM_ACT_HOOK:
+		return "hook";
+	case PROGRAM_ACT_HOOK_KILL:
+		return "hook_kill";
+	case PROGRAM_ACT_FAILED:
+		return "failed";
 	}
 	return "?";
 }
@@ -90,6 +96,11 @@ static void give(struct rig *r, enum program_event_type type)
 		ev.stage = 10;
 		ev.error = 2;
 	}
+	if (type == PROGRAM_EV_UNHEALTHY)
+		ev.end = PROGRAM_END_UNHEALTHY;
+	ev.extend = S(5);
+	ev.hook = r->p.hook;
+	ev.ok = true;
 	give_event(r, ev);
 }
 
@@ -139,13 +150,67 @@ enum situation {
 	AT_EXITED,
 	AT_EXITED_LEFTOVERS,
 	AT_FATAL,
+	AT_PRE_START,
+	AT_STOPPING_PRE_START, /* stopped meanwhile: it is being killed */
+	AT_NOT_READY,	       /* spawned, and says nothing yet */
+	AT_POST_STOP,	       /* after a death; the next start is due when it is done */
+	AT_STOPPING_POST_STOP,
+	AT_EXITED_POST_STOP,
+	AT_FAILING, /* stopped for being unhealthy */
 	SITUATIONS_END
 };
 
-#define EVENTS_END (PROGRAM_EV_ADOPT + 1)
+#define EVENTS_END (PROGRAM_EV_HOOK_DONE + 1)
+
+/* A program with hooks and a probe. */
+static void start_full_rig(struct rig *r)
+{
+	start_rig(r, false);
+	r->p.config.has_pre_start = r->p.config.has_post_stop = true;
+	r->p.config.ready_timeout = S(30);
+}
+
+static void run_full_rig(struct rig *r)
+{
+	start_full_rig(r);
+	give(r, PROGRAM_EV_START);
+	give(r, PROGRAM_EV_HOOK_DONE);
+	give(r, PROGRAM_EV_SPAWNED);
+	r->now += S(2);
+	give(r, PROGRAM_EV_READY);
+	r->now += S(2);
+}
+
+static void put_into_full(struct rig *r, enum situation s)
+{
+	if (s == AT_PRE_START || s == AT_STOPPING_PRE_START || s == AT_NOT_READY) {
+		start_full_rig(r);
+		give(r, PROGRAM_EV_START);
+	} else {
+		run_full_rig(r);
+	}
+	if (s == AT_STOPPING_PRE_START || s == AT_STOPPING_POST_STOP)
+		give(r, PROGRAM_EV_STOP);
+	if (s == AT_NOT_READY) {
+		give(r, PROGRAM_EV_HOOK_DONE);
+		give(r, PROGRAM_EV_SPAWNED);
+	}
+	if (s == AT_EXITED_POST_STOP)
+		r->p.config.autorestart = PROGRAM_RESTART_NEVER;
+	if (s == AT_POST_STOP || s == AT_STOPPING_POST_STOP || s == AT_EXITED_POST_STOP) {
+		give(r, PROGRAM_EV_EXITED);
+		give(r, PROGRAM_EV_GONE);
+	}
+	if (s == AT_FAILING)
+		give(r, PROGRAM_EV_UNHEALTHY);
+}
 
 static void put_into(struct rig *r, enum situation s)
 {
+	if (s >= AT_PRE_START) {
+		put_into_full(r, s);
+		return;
+	}
 	if (s == AT_STOPPED || s == AT_STARTING || s == AT_STOPPING_ORDERED)
 		start_rig(r, false);
 	else
@@ -153,6 +218,13 @@ static void put_into(struct rig *r, enum situation s)
 	switch (s) {
 	case AT_STOPPED:
 	case AT_RUNNING:
+	case AT_PRE_START:
+	case AT_STOPPING_PRE_START:
+	case AT_NOT_READY:
+	case AT_POST_STOP:
+	case AT_STOPPING_POST_STOP:
+	case AT_EXITED_POST_STOP:
+	case AT_FAILING:
 	case SITUATIONS_END:
 		break;
 	case AT_STARTING:
@@ -216,6 +288,10 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_EXITED] = "stopped:",
 		[PROGRAM_EV_GONE] = "stopped:",
 		[PROGRAM_EV_ADOPT] = "running: state ready",
+		[PROGRAM_EV_READY] = "stopped:",
+		[PROGRAM_EV_UNHEALTHY] = "stopped:",
+		[PROGRAM_EV_EXTEND] = "stopped:",
+		[PROGRAM_EV_HOOK_DONE] = "stopped:",
 	},
 	[AT_STARTING] = {
 		[PROGRAM_EV_TICK] = "starting:",
@@ -231,6 +307,10 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_EXITED] = "starting:",
 		[PROGRAM_EV_GONE] = "starting:",
 		[PROGRAM_EV_ADOPT] = "starting:",
+		[PROGRAM_EV_READY] = "starting:",
+		[PROGRAM_EV_UNHEALTHY] = "starting:",
+		[PROGRAM_EV_EXTEND] = "starting:",
+		[PROGRAM_EV_HOOK_DONE] = "starting:",
 	},
 	[AT_RUNNING] = {
 		[PROGRAM_EV_TICK] = "running:",
@@ -246,6 +326,10 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_EXITED] = "backoff: state died kill",
 		[PROGRAM_EV_GONE] = "running:", /* EXITED follows */
 		[PROGRAM_EV_ADOPT] = "running:",
+		[PROGRAM_EV_READY] = "running:",
+		[PROGRAM_EV_UNHEALTHY] = "stopping: state failed signal",
+		[PROGRAM_EV_EXTEND] = "running:",
+		[PROGRAM_EV_HOOK_DONE] = "running:",
 	},
 	[AT_RUNNING_GONE_EARLY] = {
 		[PROGRAM_EV_TICK] = "running:",
@@ -261,6 +345,10 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_EXITED] = "starting: state died state spawn", /* first death: at once */
 		[PROGRAM_EV_GONE] = "running:",
 		[PROGRAM_EV_ADOPT] = "running:",
+		[PROGRAM_EV_READY] = "running:",
+		[PROGRAM_EV_UNHEALTHY] = "stopping: state failed signal",
+		[PROGRAM_EV_EXTEND] = "running:",
+		[PROGRAM_EV_HOOK_DONE] = "running:",
 	},
 	[AT_BACKOFF] = {
 		[PROGRAM_EV_TICK] = "starting: state spawn",
@@ -276,6 +364,10 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_EXITED] = "backoff:",
 		[PROGRAM_EV_GONE] = "backoff:",
 		[PROGRAM_EV_ADOPT] = "backoff:",
+		[PROGRAM_EV_READY] = "backoff:",
+		[PROGRAM_EV_UNHEALTHY] = "backoff:",
+		[PROGRAM_EV_EXTEND] = "backoff:",
+		[PROGRAM_EV_HOOK_DONE] = "backoff:",
 	},
 	[AT_BACKOFF_LEFTOVERS] = {
 		[PROGRAM_EV_TICK] = "backoff: unkillable",
@@ -291,6 +383,10 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_EXITED] = "backoff:",
 		[PROGRAM_EV_GONE] = "starting: state spawn",
 		[PROGRAM_EV_ADOPT] = "backoff:",
+		[PROGRAM_EV_READY] = "backoff:",
+		[PROGRAM_EV_UNHEALTHY] = "backoff:",
+		[PROGRAM_EV_EXTEND] = "backoff:",
+		[PROGRAM_EV_HOOK_DONE] = "backoff:",
 	},
 	[AT_BACKOFF_DUE] = {
 		[PROGRAM_EV_TICK] = "backoff:",
@@ -306,6 +402,10 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_EXITED] = "backoff:",
 		[PROGRAM_EV_GONE] = "backoff:",
 		[PROGRAM_EV_ADOPT] = "backoff:",
+		[PROGRAM_EV_READY] = "backoff:",
+		[PROGRAM_EV_UNHEALTHY] = "backoff:",
+		[PROGRAM_EV_EXTEND] = "backoff:",
+		[PROGRAM_EV_HOOK_DONE] = "backoff:",
 	},
 	[AT_STOPPING] = {
 		[PROGRAM_EV_TICK] = "stopping: kill",
@@ -321,6 +421,10 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_EXITED] = "stopping: kill", /* what main left behind */
 		[PROGRAM_EV_GONE] = "stopping:",
 		[PROGRAM_EV_ADOPT] = "stopping:",
+		[PROGRAM_EV_READY] = "stopping:",
+		[PROGRAM_EV_UNHEALTHY] = "stopping:",
+		[PROGRAM_EV_EXTEND] = "stopping:",
+		[PROGRAM_EV_HOOK_DONE] = "stopping:",
 	},
 	[AT_STOPPING_KILLED] = {
 		[PROGRAM_EV_TICK] = "stopping: unkillable",
@@ -336,6 +440,10 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_EXITED] = "stopping:",
 		[PROGRAM_EV_GONE] = "stopping:",
 		[PROGRAM_EV_ADOPT] = "stopping:",
+		[PROGRAM_EV_READY] = "stopping:",
+		[PROGRAM_EV_UNHEALTHY] = "stopping:",
+		[PROGRAM_EV_EXTEND] = "stopping:",
+		[PROGRAM_EV_HOOK_DONE] = "stopping:",
 	},
 	[AT_STOPPING_ORDERED] = {
 		[PROGRAM_EV_TICK] = "stopping:",
@@ -351,6 +459,10 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_EXITED] = "stopping:",
 		[PROGRAM_EV_GONE] = "stopping:",
 		[PROGRAM_EV_ADOPT] = "stopping:",
+		[PROGRAM_EV_READY] = "stopping:",
+		[PROGRAM_EV_UNHEALTHY] = "stopping:",
+		[PROGRAM_EV_EXTEND] = "stopping:",
+		[PROGRAM_EV_HOOK_DONE] = "stopping:",
 	},
 	[AT_RESTARTING] = {
 		[PROGRAM_EV_TICK] = "stopping: kill",
@@ -366,6 +478,10 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_EXITED] = "stopping: kill",
 		[PROGRAM_EV_GONE] = "stopping:",
 		[PROGRAM_EV_ADOPT] = "stopping:",
+		[PROGRAM_EV_READY] = "stopping:",
+		[PROGRAM_EV_UNHEALTHY] = "stopping:",
+		[PROGRAM_EV_EXTEND] = "stopping:",
+		[PROGRAM_EV_HOOK_DONE] = "stopping:",
 	},
 	[AT_EXITED] = {
 		[PROGRAM_EV_TICK] = "exited:",
@@ -381,6 +497,10 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_EXITED] = "exited:",
 		[PROGRAM_EV_GONE] = "exited:",
 		[PROGRAM_EV_ADOPT] = "exited:",
+		[PROGRAM_EV_READY] = "exited:",
+		[PROGRAM_EV_UNHEALTHY] = "exited:",
+		[PROGRAM_EV_EXTEND] = "exited:",
+		[PROGRAM_EV_HOOK_DONE] = "exited:",
 	},
 	[AT_EXITED_LEFTOVERS] = {
 		[PROGRAM_EV_TICK] = "exited: unkillable",
@@ -396,6 +516,10 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_EXITED] = "exited:",
 		[PROGRAM_EV_GONE] = "exited: ended",
 		[PROGRAM_EV_ADOPT] = "exited:",
+		[PROGRAM_EV_READY] = "exited:",
+		[PROGRAM_EV_UNHEALTHY] = "exited:",
+		[PROGRAM_EV_EXTEND] = "exited:",
+		[PROGRAM_EV_HOOK_DONE] = "exited:",
 	},
 	[AT_FATAL] = {
 		[PROGRAM_EV_TICK] = "fatal:",
@@ -411,6 +535,143 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_EXITED] = "fatal:",
 		[PROGRAM_EV_GONE] = "fatal:",
 		[PROGRAM_EV_ADOPT] = "fatal:",
+		[PROGRAM_EV_READY] = "fatal:",
+		[PROGRAM_EV_UNHEALTHY] = "fatal:",
+		[PROGRAM_EV_EXTEND] = "fatal:",
+		[PROGRAM_EV_HOOK_DONE] = "fatal:",
+	},
+	[AT_PRE_START] = {
+		[PROGRAM_EV_TICK] = "starting:",
+		[PROGRAM_EV_START] = "starting:",
+		[PROGRAM_EV_START_PERSON] = "starting:",
+		[PROGRAM_EV_STOP] = "stopping: state hook_kill",
+		[PROGRAM_EV_KILL] = "stopping: state hook_kill",
+		[PROGRAM_EV_RESTART] = "starting:",
+		[PROGRAM_EV_GIVE_UP] = "stopping: state hook_kill",
+		[PROGRAM_EV_ALLOW] = "starting:",
+		[PROGRAM_EV_SPAWNED] = "stopping: state kill",
+		[PROGRAM_EV_SPAWN_FAILED] = "starting:",
+		[PROGRAM_EV_EXITED] = "starting:",
+		[PROGRAM_EV_GONE] = "starting:",
+		[PROGRAM_EV_ADOPT] = "starting:",
+		[PROGRAM_EV_READY] = "starting:",
+		[PROGRAM_EV_UNHEALTHY] = "starting:",
+		[PROGRAM_EV_EXTEND] = "starting:",
+		[PROGRAM_EV_HOOK_DONE] = "starting: spawn",
+	},
+	[AT_STOPPING_PRE_START] = {
+		[PROGRAM_EV_TICK] = "stopping:",
+		[PROGRAM_EV_START] = "stopping:",
+		[PROGRAM_EV_START_PERSON] = "stopping:",
+		[PROGRAM_EV_STOP] = "stopping:",
+		[PROGRAM_EV_KILL] = "stopping:",
+		[PROGRAM_EV_RESTART] = "stopping:",
+		[PROGRAM_EV_GIVE_UP] = "stopping:",
+		[PROGRAM_EV_ALLOW] = "stopping:",
+		[PROGRAM_EV_SPAWNED] = "stopping: kill",
+		[PROGRAM_EV_SPAWN_FAILED] = "stopping:",
+		[PROGRAM_EV_EXITED] = "stopping:",
+		[PROGRAM_EV_GONE] = "stopping:",
+		[PROGRAM_EV_ADOPT] = "stopping:",
+		[PROGRAM_EV_READY] = "stopping:",
+		[PROGRAM_EV_UNHEALTHY] = "stopping:",
+		[PROGRAM_EV_EXTEND] = "stopping:",
+		[PROGRAM_EV_HOOK_DONE] = "stopping: hook",
+	},
+	[AT_NOT_READY] = {
+		[PROGRAM_EV_TICK] = "stopping: state failed signal",
+		[PROGRAM_EV_START] = "starting:",
+		[PROGRAM_EV_START_PERSON] = "starting:",
+		[PROGRAM_EV_STOP] = "stopping: state signal",
+		[PROGRAM_EV_KILL] = "stopping: state kill",
+		[PROGRAM_EV_RESTART] = "stopping: state signal",
+		[PROGRAM_EV_GIVE_UP] = "stopping: state signal",
+		[PROGRAM_EV_ALLOW] = "starting:",
+		[PROGRAM_EV_SPAWNED] = "starting:",
+		[PROGRAM_EV_SPAWN_FAILED] = "starting:",
+		[PROGRAM_EV_EXITED] = "backoff: state died kill",
+		[PROGRAM_EV_GONE] = "starting:",
+		[PROGRAM_EV_ADOPT] = "starting:",
+		[PROGRAM_EV_READY] = "running: state ready",
+		[PROGRAM_EV_UNHEALTHY] = "starting:",
+		[PROGRAM_EV_EXTEND] = "starting:",
+		[PROGRAM_EV_HOOK_DONE] = "starting:",
+	},
+	[AT_POST_STOP] = {
+		[PROGRAM_EV_TICK] = "backoff:",
+		[PROGRAM_EV_START] = "backoff:",
+		[PROGRAM_EV_START_PERSON] = "backoff:",
+		[PROGRAM_EV_STOP] = "stopping: state",
+		[PROGRAM_EV_KILL] = "stopping: state hook_kill",
+		[PROGRAM_EV_RESTART] = "backoff:",
+		[PROGRAM_EV_GIVE_UP] = "stopping: state",
+		[PROGRAM_EV_ALLOW] = "backoff:",
+		[PROGRAM_EV_SPAWNED] = "stopping: state kill",
+		[PROGRAM_EV_SPAWN_FAILED] = "backoff:",
+		[PROGRAM_EV_EXITED] = "backoff:",
+		[PROGRAM_EV_GONE] = "backoff:",
+		[PROGRAM_EV_ADOPT] = "backoff:",
+		[PROGRAM_EV_READY] = "backoff:",
+		[PROGRAM_EV_UNHEALTHY] = "backoff:",
+		[PROGRAM_EV_EXTEND] = "backoff:",
+		[PROGRAM_EV_HOOK_DONE] = "starting: state hook",
+	},
+	[AT_STOPPING_POST_STOP] = {
+		[PROGRAM_EV_TICK] = "stopping:",
+		[PROGRAM_EV_START] = "stopping:",
+		[PROGRAM_EV_START_PERSON] = "stopping:",
+		[PROGRAM_EV_STOP] = "stopping:",
+		[PROGRAM_EV_KILL] = "stopping: hook_kill",
+		[PROGRAM_EV_RESTART] = "stopping:",
+		[PROGRAM_EV_GIVE_UP] = "stopping:",
+		[PROGRAM_EV_ALLOW] = "stopping:",
+		[PROGRAM_EV_SPAWNED] = "stopping: kill",
+		[PROGRAM_EV_SPAWN_FAILED] = "stopping:",
+		[PROGRAM_EV_EXITED] = "stopping:",
+		[PROGRAM_EV_GONE] = "stopping:",
+		[PROGRAM_EV_ADOPT] = "stopping:",
+		[PROGRAM_EV_READY] = "stopping:",
+		[PROGRAM_EV_UNHEALTHY] = "stopping:",
+		[PROGRAM_EV_EXTEND] = "stopping:",
+		[PROGRAM_EV_HOOK_DONE] = "stopped: state ended",
+	},
+	[AT_EXITED_POST_STOP] = {
+		[PROGRAM_EV_TICK] = "exited:",
+		[PROGRAM_EV_START] = "exited:",
+		[PROGRAM_EV_START_PERSON] = "backoff: state",
+		[PROGRAM_EV_STOP] = "stopping: state",
+		[PROGRAM_EV_KILL] = "stopping: state hook_kill",
+		[PROGRAM_EV_RESTART] = "backoff: state",
+		[PROGRAM_EV_GIVE_UP] = "stopping: state",
+		[PROGRAM_EV_ALLOW] = "exited:",
+		[PROGRAM_EV_SPAWNED] = "stopping: state kill",
+		[PROGRAM_EV_SPAWN_FAILED] = "exited:",
+		[PROGRAM_EV_EXITED] = "exited:",
+		[PROGRAM_EV_GONE] = "exited:",
+		[PROGRAM_EV_ADOPT] = "exited:",
+		[PROGRAM_EV_READY] = "exited:",
+		[PROGRAM_EV_UNHEALTHY] = "exited:",
+		[PROGRAM_EV_EXTEND] = "exited:",
+		[PROGRAM_EV_HOOK_DONE] = "exited: ended",
+	},
+	[AT_FAILING] = {
+		[PROGRAM_EV_TICK] = "stopping: kill",
+		[PROGRAM_EV_START] = "stopping:",
+		[PROGRAM_EV_START_PERSON] = "stopping:",
+		[PROGRAM_EV_STOP] = "stopping:",
+		[PROGRAM_EV_KILL] = "stopping: kill",
+		[PROGRAM_EV_RESTART] = "stopping:",
+		[PROGRAM_EV_GIVE_UP] = "stopping:",
+		[PROGRAM_EV_ALLOW] = "stopping:",
+		[PROGRAM_EV_SPAWNED] = "stopping:",
+		[PROGRAM_EV_SPAWN_FAILED] = "stopping:",
+		[PROGRAM_EV_EXITED] = "backoff: state died kill",
+		[PROGRAM_EV_GONE] = "stopping:",
+		[PROGRAM_EV_ADOPT] = "stopping:",
+		[PROGRAM_EV_READY] = "stopping:",
+		[PROGRAM_EV_UNHEALTHY] = "stopping:",
+		[PROGRAM_EV_EXTEND] = "stopping:",
+		[PROGRAM_EV_HOOK_DONE] = "stopping:",
 	},
 };
 
@@ -849,10 +1110,197 @@ static void state_names_are_those_of_the_interface(void **state)
 	assert_string_equal(program_state_name(PROGRAM_STATE_FATAL), "fatal");
 }
 
+/* ---- hooks, readiness, health ------------------------------------------------------------------- */
+
+static void hooks_stand_before_the_start_and_after_the_end(void **state)
+{
+	struct rig r;
+
+	start_full_rig(&r);
+	give(&r, PROGRAM_EV_START);
+	expect(&r, "starting: state hook");
+	assert_int_equal(r.out.a[1].hook, PROGRAM_HOOK_PRE_START);
+	give(&r, PROGRAM_EV_HOOK_DONE);
+	expect(&r, "starting: spawn");
+	give(&r, PROGRAM_EV_SPAWNED);
+	expect(&r, "starting:");
+	give(&r, PROGRAM_EV_READY);
+	expect(&r, "running: state ready");
+	give(&r, PROGRAM_EV_STOP);
+	give(&r, PROGRAM_EV_EXITED);
+	give(&r, PROGRAM_EV_GONE);
+	expect(&r, "stopping: hook");
+	assert_int_equal(r.out.a[0].hook, PROGRAM_HOOK_POST_STOP);
+	assert_false(program_gone(&r.p)); /* its service waits for it, and so does a start */
+	give(&r, PROGRAM_EV_START);
+	expect(&r, "stopping:");
+	give(&r, PROGRAM_EV_HOOK_DONE);
+	expect(&r, "starting: state hook");
+}
+
+static void pre_start_that_fails_is_a_death_and_post_stop_still_runs(void **state)
+{
+	struct rig r;
+
+	start_full_rig(&r);
+	give(&r, PROGRAM_EV_START);
+	give_event(&r, (struct program_event){ .type = PROGRAM_EV_HOOK_DONE, .stage = 11,
+					       .hook = PROGRAM_HOOK_PRE_START });
+	expect(&r, "backoff: state died hook");
+	assert_int_equal(r.p.last_stage, 11);
+	assert_int_equal(r.p.policy.counted, 1);
+	r.now += S(5);
+	give(&r, PROGRAM_EV_TICK);
+	expect(&r, "backoff:"); /* due, but post_stop comes first */
+	give(&r, PROGRAM_EV_HOOK_DONE);
+	expect(&r, "starting: state hook");
+}
+
+static void what_is_killed_for_another_node_has_no_post_stop(void **state)
+{
+	struct rig r;
+
+	run_full_rig(&r);
+	give(&r, PROGRAM_EV_KILL);
+	give(&r, PROGRAM_EV_EXITED);
+	give(&r, PROGRAM_EV_GONE);
+	expect(&r, "stopped: state ended");
+	run_full_rig(&r);
+	give(&r, PROGRAM_EV_STOP);
+	give(&r, PROGRAM_EV_EXITED);
+	give(&r, PROGRAM_EV_GONE);
+	give(&r, PROGRAM_EV_KILL);
+	expect(&r, "stopping: hook_kill");
+	give(&r, PROGRAM_EV_HOOK_DONE);
+	expect(&r, "stopped: state ended");
+}
+
+static void not_ready_in_time_is_a_death(void **state)
+{
+	struct rig r;
+
+	start_full_rig(&r);
+	r.p.config.has_post_stop = false;
+	give(&r, PROGRAM_EV_START);
+	give(&r, PROGRAM_EV_HOOK_DONE);
+	give(&r, PROGRAM_EV_SPAWNED);
+	r.now += S(29);
+	give(&r, PROGRAM_EV_EXTEND); /* by 5 s from now */
+	r.now += S(4);
+	give(&r, PROGRAM_EV_TICK);
+	expect(&r, "starting:");
+	r.now += S(1);
+	give(&r, PROGRAM_EV_TICK);
+	expect(&r, "stopping: state failed signal");
+	assert_int_equal(r.p.failing, PROGRAM_END_NOT_READY);
+	r.now += S(10);
+	give(&r, PROGRAM_EV_TICK);
+	expect(&r, "stopping: kill");
+	exits_with(&r, 0);
+	expect(&r, "backoff: state died");
+	assert_int_equal(r.p.last_end, PROGRAM_END_NOT_READY);
+	assert_int_equal(r.p.policy.counted, 1);
+	give(&r, PROGRAM_EV_READY); /* too late */
+	expect(&r, "backoff:");
+}
+
+static void unhealthy_is_a_death_and_climbs_to_the_limit(void **state)
+{
+	struct rig r;
+
+	run_rig(&r, true);
+	for (int death = 1; death <= 3; death++) {
+		give(&r, PROGRAM_EV_UNHEALTHY);
+		expect(&r, "stopping: state failed signal");
+		exits_with(&r, 128 + SIGTERM);
+		expect(&r, death < 3 ? "backoff: state died kill" : "backoff: state died limit kill");
+		assert_int_equal(r.p.last_end, PROGRAM_END_UNHEALTHY);
+		give(&r, PROGRAM_EV_GONE);
+		r.now += S(60);
+		give(&r, PROGRAM_EV_TICK);
+		give(&r, PROGRAM_EV_ALLOW);
+		give(&r, PROGRAM_EV_SPAWNED);
+		r.now += S(2);
+	}
+}
+
+static void unhealthy_program_of_autorestart_unexpected_is_restarted_whatever_its_code(void **state)
+{
+	struct rig r;
+
+	run_rig(&r, false);
+	r.p.config.autorestart = PROGRAM_RESTART_UNEXPECTED;
+	give(&r, PROGRAM_EV_UNHEALTHY);
+	exits_with(&r, 0);
+	expect(&r, "backoff: state died kill");
+}
+
+static void a_person_stops_what_is_being_stopped_for_its_health(void **state)
+{
+	struct rig r;
+
+	run_rig(&r, false);
+	give(&r, PROGRAM_EV_UNHEALTHY);
+	give(&r, PROGRAM_EV_STOP);
+	give(&r, PROGRAM_EV_EXITED);
+	give(&r, PROGRAM_EV_GONE);
+	expect(&r, "stopped: state ended");
+	assert_int_equal(r.p.policy.counted, 0);
+	assert_int_equal(r.p.last_end, PROGRAM_END_ASKED);
+}
+
+/* 128 + stopsignal, as a JVM and a shell end: nobody counts it after our own stop. */
+static void the_code_of_an_asked_end_does_not_matter(void **state)
+{
+	struct rig r;
+
+	run_rig(&r, false);
+	give(&r, PROGRAM_EV_STOP);
+	exits_with(&r, 128 + SIGTERM);
+	give(&r, PROGRAM_EV_GONE);
+	expect(&r, "stopped: state ended");
+	assert_int_equal(r.p.policy.total, 0);
+	assert_int_equal(r.p.last_end, PROGRAM_END_ASKED);
+	run_rig(&r, false);
+	exits_with(&r, 128 + SIGTERM); /* unasked it is a death */
+	expect(&r, "backoff: state died kill");
+	assert_int_equal(r.p.last_end, PROGRAM_END_DIED);
+}
+
+static void an_adopted_run_is_as_ready_as_it_was(void **state)
+{
+	struct rig r;
+
+	start_full_rig(&r);
+	give_event(&r, (struct program_event){ .type = PROGRAM_EV_ADOPT, .run = RUN, .pid = 1,
+					       .started_at = T0 - S(10) });
+	expect(&r, "starting: state");
+	assert_int_equal(program_deadline(&r.p), T0 + S(20));
+	give(&r, PROGRAM_EV_READY);
+	expect(&r, "running: state ready");
+	start_full_rig(&r);
+	give_event(&r, (struct program_event){ .type = PROGRAM_EV_ADOPT, .run = RUN, .pid = 1,
+					       .started_at = T0 - S(10), .ready = true });
+	expect(&r, "running: state ready");
+}
+
+/* The run ended while no engine looked; the keeper owes its post_stop. */
+static void an_adopted_end_has_its_post_stop(void **state)
+{
+	struct rig r;
+
+	start_full_rig(&r);
+	give_event(&r, (struct program_event){ .type = PROGRAM_EV_ADOPT, .run = RUN });
+	give(&r, PROGRAM_EV_GONE);
+	expect(&r, "backoff: hook");
+	assert_int_equal(r.out.a[0].hook, PROGRAM_HOOK_POST_STOP);
+}
+
 /* ---- a keeper of a kind: random events, and what must never happen ------------------------------ */
 
 struct fake_keeper {
 	bool main_alive, tree_alive, ordered;
+	enum program_hook hook;
 	uint32_t run;
 };
 
@@ -878,6 +1326,15 @@ static void keeper_does(struct fake_keeper *k, const struct program_actions *out
 		case PROGRAM_ACT_LIMIT:
 		case PROGRAM_ACT_WANTS_ALLOW:
 		case PROGRAM_ACT_UNKILLABLE:
+		case PROGRAM_ACT_FAILED:
+			break;
+		case PROGRAM_ACT_HOOK:
+			if (k->ordered || k->tree_alive || k->main_alive || k->hook)
+				fail_msg("a hook beside something alive");
+			k->hook = out->a[i].hook;
+			break;
+		case PROGRAM_ACT_HOOK_KILL:
+			assert_int_not_equal(k->hook, PROGRAM_HOOK_NONE);
 			break;
 		}
 	}
@@ -894,6 +1351,18 @@ static bool keeper_reports(struct fake_keeper *k, int dice, struct program_event
 			ret->run = ++k->run;
 			k->main_alive = k->tree_alive = true;
 		}
+		return true;
+	}
+	if (k->hook != PROGRAM_HOOK_NONE) {
+		ret->type = PROGRAM_EV_HOOK_DONE;
+		ret->hook = k->hook;
+		ret->ok = (dice & 2) != 0;
+		k->hook = PROGRAM_HOOK_NONE;
+		return true;
+	}
+	if (k->main_alive && (dice & 12) != 0) {
+		ret->type = (dice & 4) != 0 ? PROGRAM_EV_READY : PROGRAM_EV_UNHEALTHY;
+		ret->end = PROGRAM_END_WATCHDOG;
 		return true;
 	}
 	if (k->main_alive && (dice & 2) != 0) {
@@ -923,6 +1392,9 @@ static void random_walk_never_starts_over_left_overs(void **state)
 
 		start_rig(&r, (seed & 1) != 0);
 		r.p.config.autorestart = (enum program_restart)(seed % 3);
+		r.p.config.has_pre_start = (seed & 2) != 0;
+		r.p.config.has_post_stop = (seed & 4) != 0;
+		r.p.config.ready_timeout = (seed & 8) != 0 ? S(20) : 0;
 		for (int i = 0; i < 500; i++) {
 			struct program_event ev = { .type = asks[rand_r(&dice) % 8] };
 
@@ -932,7 +1404,7 @@ static void random_walk_never_starts_over_left_overs(void **state)
 			give_event(&r, ev);
 			keeper_does(&k, &r.out);
 			assert_int_equal(program_gone(&r.p),
-					 !k.ordered && !k.tree_alive && !k.main_alive);
+					 !k.ordered && !k.tree_alive && !k.main_alive && !k.hook);
 		}
 	}
 }
@@ -968,6 +1440,16 @@ int main(void)
 		cmocka_unit_test(second_run_that_nobody_ordered_is_killed),
 		cmocka_unit_test(spawned_time_is_the_keepers),
 		cmocka_unit_test(state_names_are_those_of_the_interface),
+		cmocka_unit_test(hooks_stand_before_the_start_and_after_the_end),
+		cmocka_unit_test(pre_start_that_fails_is_a_death_and_post_stop_still_runs),
+		cmocka_unit_test(what_is_killed_for_another_node_has_no_post_stop),
+		cmocka_unit_test(not_ready_in_time_is_a_death),
+		cmocka_unit_test(unhealthy_is_a_death_and_climbs_to_the_limit),
+		cmocka_unit_test(unhealthy_program_of_autorestart_unexpected_is_restarted_whatever_its_code),
+		cmocka_unit_test(a_person_stops_what_is_being_stopped_for_its_health),
+		cmocka_unit_test(the_code_of_an_asked_end_does_not_matter),
+		cmocka_unit_test(an_adopted_run_is_as_ready_as_it_was),
+		cmocka_unit_test(an_adopted_end_has_its_post_stop),
 		cmocka_unit_test(random_walk_never_starts_over_left_overs),
 	};
 

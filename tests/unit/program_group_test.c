@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <string.h>
 
 #include "supd/core/program_group.h"
@@ -15,8 +16,11 @@
 struct rig {
 	struct program_group g;
 	struct program_fsm p[MEMBERS];
+	struct group_member members[MEMBERS];
 	mtime now;
 };
+
+/* A chain, where the test does not say otherwise: each requires the one before. */
 
 static void init(struct rig *r)
 {
@@ -35,11 +39,22 @@ static void init(struct rig *r)
 
 	memset(r, 0, sizeof(*r));
 	r->now = MTIME_SEC(100);
-	group_init(&r->g);
+	group_init(&r->g, r->members);
 	r->g.n = MEMBERS;
 	for (unsigned i = 0; i < MEMBERS; i++) {
 		program_init(&r->p[i], &c);
 		r->g.members[i] = (struct group_member){ .program = &r->p[i], .autostart = true };
+		if (i > 0)
+			assert_int_equal(group_require(&r->g, i, i - 1), 0);
+	}
+}
+
+static void init_without_order(struct rig *r)
+{
+	init(r);
+	for (unsigned i = 0; i < MEMBERS; i++) {
+		r->g.members[i].n_requires = 0;
+		r->g.members[i].required = false;
 	}
 }
 
@@ -323,15 +338,91 @@ static void empty_group_is_ready_and_gone(void **state)
 	assert_false(group_wants_restart(&r.g, r.now));
 }
 
+static void members_that_require_nothing_start_and_stop_at_once(void **state)
+{
+	struct rig r;
+
+	init_without_order(&r);
+	group_up(&r.g);
+	for (unsigned i = 0; i < MEMBERS; i++)
+		expect_order(&r, i, PROGRAM_EV_START);
+	expect_no_order(&r);
+	for (unsigned i = 0; i < MEMBERS; i++)
+		give(&r, i, PROGRAM_EV_SPAWNED);
+	assert_true(group_ready(&r.g));
+	group_down(&r.g, false);
+	for (unsigned i = MEMBERS; i-- > 0;)
+		expect_order(&r, i, PROGRAM_EV_STOP);
+	expect_no_order(&r);
+}
+
+/* 2 requires 0 and 1: both must be ready before it, and it must be gone before both. */
+static void one_that_requires_two_comes_last_and_goes_first(void **state)
+{
+	struct rig r;
+
+	init_without_order(&r);
+	assert_int_equal(group_require(&r.g, 2, 0), 0);
+	assert_int_equal(group_require(&r.g, 2, 1), 0);
+	group_up(&r.g);
+	expect_order(&r, 0, PROGRAM_EV_START);
+	expect_order(&r, 1, PROGRAM_EV_START);
+	give(&r, 1, PROGRAM_EV_SPAWNED);
+	expect_no_order(&r);
+	give(&r, 0, PROGRAM_EV_SPAWNED);
+	expect_order(&r, 2, PROGRAM_EV_START);
+	give(&r, 2, PROGRAM_EV_SPAWNED);
+	end_of(&r, 0); /* a death is not the dependent's business */
+	expect_no_order(&r);
+	group_down(&r.g, false);
+	expect_order(&r, 2, PROGRAM_EV_STOP);
+	expect_no_order(&r);
+	end_of(&r, 2);
+	expect_order(&r, 1, PROGRAM_EV_STOP);
+	expect_order(&r, 0, PROGRAM_EV_STOP);
+}
+
+/* Ordered in the file the other way round. */
+static void what_is_required_may_stand_behind(void **state)
+{
+	struct rig r;
+
+	init_without_order(&r);
+	assert_int_equal(group_require(&r.g, 0, 2), 0);
+	group_up(&r.g);
+	expect_order(&r, 1, PROGRAM_EV_START);
+	expect_order(&r, 2, PROGRAM_EV_START);
+	expect_no_order(&r);
+	give(&r, 2, PROGRAM_EV_SPAWNED);
+	expect_order(&r, 0, PROGRAM_EV_START);
+	group_down(&r.g, false);
+	expect_order(&r, 1, PROGRAM_EV_STOP);
+	expect_order(&r, 0, PROGRAM_EV_STOP);
+	expect_no_order(&r);
+	give(&r, 0, PROGRAM_EV_SPAWN_FAILED);
+	expect_order(&r, 2, PROGRAM_EV_STOP);
+}
+
+static void a_member_requires_a_bounded_number(void **state)
+{
+	struct rig r;
+
+	init_without_order(&r);
+	for (unsigned i = 0; i < GROUP_REQUIRES_MAX; i++)
+		assert_int_equal(group_require(&r.g, 0, 1), 0);
+	assert_int_equal(group_require(&r.g, 0, 1), -E2BIG);
+}
+
 static void full_group_works(void **state)
 {
 	static struct program_fsm programs[GROUP_MEMBERS_MAX];
+	static struct group_member members[GROUP_MEMBERS_MAX];
 	struct program_group g;
 	struct group_order o;
 	struct rig r;
 
 	init(&r);
-	group_init(&g);
+	group_init(&g, members);
 	g.n = GROUP_MEMBERS_MAX;
 	for (unsigned i = 0; i < g.n; i++) {
 		programs[i] = r.p[0];
@@ -367,6 +458,10 @@ int main(void)
 		cmocka_unit_test(member_started_by_a_person_is_stopped_with_the_others),
 		cmocka_unit_test(member_that_ended_as_configured_counts_as_ready_until_the_next_way_up),
 		cmocka_unit_test(empty_group_is_ready_and_gone),
+		cmocka_unit_test(members_that_require_nothing_start_and_stop_at_once),
+		cmocka_unit_test(one_that_requires_two_comes_last_and_goes_first),
+		cmocka_unit_test(what_is_required_may_stand_behind),
+		cmocka_unit_test(a_member_requires_a_bounded_number),
 		cmocka_unit_test(full_group_works),
 	};
 
