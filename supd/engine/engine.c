@@ -27,7 +27,7 @@ static void init_service(struct engine *e, uint32_t row)
 	svc->engine = e;
 	svc->row = row;
 	svc->vrrp_fd = -1;
-	svc->arp_fd = -1;
+	svc->wires[0].fd = svc->wires[1].fd = -1;
 	svc->kill_sent = MTIME_NEVER;
 	group_init(&svc->group, svc->members);
 }

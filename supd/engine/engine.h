@@ -71,20 +71,33 @@ struct engine_service {
 	struct ratelimit reject_log[VRRP_REJECTS_END], send_log;
 
 	/* probe.c */
-	struct ev_io arp_watcher;
-	int arp_fd; /* -1 */
+	struct engine_wire {
+		struct ev_io watcher;
+		int fd; /* -1 */
+	} wires[2]; /* ARP, ND: by engine_family() */
 	uint32_t ifindex;
 	uint8_t mac[6];
-	struct ip_addr gateway;
-	uint8_t gateway_mac[6];
-	bool gateway_mac_known;
+	struct ip_addr link_local; /* none: not known */
+	bool router;		   /* of IPv6 */
+	struct engine_gateway {
+		struct ip_addr address; /* none: there is none */
+		uint8_t mac[6];
+		bool mac_known;
+	} gateways[2]; /* by engine_family() */
 	uint8_t node_mac[MODEL_NODES_MAX][6]; /* from HELLO; all zero: not known */
-	struct ev_timer probe_timer, garp_timer;
-	uint32_t garp_left, garp_sent; /* of the present series */
+	struct ev_timer probe_timer;
 	mtime probed_at, conflict_probed_at; /* newest round; 0: none */
-	struct ratelimit conflict_log, probe_log;
+	struct ratelimit probe_log;
 	struct probe_target targets[MODEL_TARGETS_MAX + MODEL_NODES_MAX];
 	unsigned n_targets;
+
+	/* conflict.c */
+	struct ratelimit conflict_log;
+
+	/* announce.c */
+	struct ev_timer garp_timer;
+	uint32_t garp_left, garp_sent; /* of the present series */
+	mtime defended_at, defend_gap; /* newest defence, and time until the next may follow */
 
 	/* service_io.c */
 	bool link_up, sockets_ok;
@@ -222,7 +235,7 @@ struct engine_args {
 /* The engine's process: never returns to the caller's loop; the result is the exit status. */
 int engine_run(const struct engine_args *args);
 
-/* Drain every socket that may hold news (keeper, peers, VRRP, ARP): before an expiry is believed. */
+/* Drain every socket that may hold news (keeper, peers, VRRP, ARP, ND): before an expiry is believed. */
 void engine_drain(struct engine *e);
 
 /* ---- engine_queue.c ------------------------------------------------------------------------------ */
@@ -298,7 +311,8 @@ void service_io_event(struct engine *e, uint32_t row, const struct service_event
 void service_io_address_result(struct engine *e, const struct ipc_address_result *r);
 void service_io_address_lost(struct engine *e, const struct ipc_address_lost *r);
 void service_io_link(struct engine *e, const struct ipc_link *l);
-void service_io_sockets(struct engine *e, const struct ipc_service_sockets *s, int vrrp_fd, int arp_fd);
+void service_io_sockets(struct engine *e, const struct ipc_service_sockets *s, int vrrp_fd,
+			 const int neigh_fds[2]);
 void service_io_gateway(struct engine *e, const struct ipc_gateway *g);
 void service_io_quiesced(struct engine *e, const struct ipc_quiesced *q);
 /* Look at the group of a service: give members their next orders, tell the service what changed. */
@@ -332,12 +346,23 @@ void vrrp_io_send(struct engine *e, uint32_t service, uint8_t priority);
 /* ---- probe.c --------------------------------------------------------------------------------------------------------- */
 
 void probe_init(struct engine *e);
-void probe_open(struct engine *e, uint32_t service, int fd);
-void probe_set_gateway(struct engine *e, uint32_t service, const struct ip_addr *gateway);
+/* ARP and ND; takes over both; -1: closed. */
+void probe_open(struct engine *e, uint32_t service, const int fds[2]);
+/* IPv4, IPv6. */
+void probe_set_gateways(struct engine *e, uint32_t service, const struct ip_addr gateways[2]);
+/* The interface's own IPv6 address, or none; whether it forwards IPv6. */
+void probe_set_six(struct engine *e, uint32_t service, const struct ip_addr *link_local,
+		   bool router);
 void probe_drain(struct engine *e, uint32_t service);
 /* Send probes that are due, and arm the timer for the next ones; called after each service step. */
 void probe_update(struct engine *e, uint32_t service);
-/* Begin a series of garp_count announcements of every address. */
+/* What differs between ARP and ND stands in pairs: 0 for IPv4, 1 for IPv6. */
+static inline unsigned engine_family(const struct ip_addr *a)
+{
+	return a->family == AF_INET6;
+}
+
+/* announce.c: begin a series of garp_count announcements of every address. */
 void probe_announce(struct engine *e, uint32_t service);
 
 /* ---- peer_io.c ---------------------------------------------------------------------------------------------------------- */

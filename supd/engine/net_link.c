@@ -63,10 +63,12 @@ static bool on_service_sockets(struct engine *e, const union net_msg *m, int *fd
 	if (s.error != 0) {
 		log_warn("service %s: no sockets: %s, net tries again",
 			 model_service_name(e->m, (uint32_t)s.service), strerror(s.error));
-		service_io_sockets(e, &s, -1, -1);
+		service_io_sockets(e, &s, -1, NULL);
 		return true;
 	}
-	service_io_sockets(e, &s, take_fd(&fds[0]), take_fd(&fds[1]));
+	const int neigh[2] = { take_fd(&fds[1]), take_fd(&fds[2]) };
+
+	service_io_sockets(e, &s, take_fd(&fds[0]), neigh);
 	return true;
 }
 

@@ -1,29 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 #include "supd/engine/probe.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "common/fd.h"
 #include "common/log.h"
-#include "supd/core/arp.h"
 
 /*
- * ARP: is this node cut off, and does somebody else hold the virtual address?
+ * ARP and ND: is this node cut off?  (Who else holds the virtual address: conflict.c, by the same
+ * sockets and the same timer.)
  *
- * Isolation: every probe interval each target is asked for its MAC in our own name.  An ARP answer
- * does not say which request it answers.  It is taken for the answer to the oldest request that is
- * open, so that S, the newest moment at which we were surely connected, is never overstated; a
- * request is given up when one is sent 1.5 intervals later, and an answer closes all that are open,
- * so that a lost one does not make every later answer look old.  What waits in the socket is read
- * before anything is sent: an answer that came while we were stalled belongs to the past.
+ * Every probe interval each target is asked for its MAC in our own name.  An answer does not say
+ * which request it answers.  It is taken for the answer to the oldest request that is open, so that
+ * S, the newest moment at which we were surely connected, is never overstated; a request is given
+ * up when one is sent 1.5 intervals later, and an answer closes all that are open, so that a lost
+ * one does not make every later answer look old.  What waits in the sockets is read before anything
+ * is sent: an answer that came while we were stalled belongs to the past.
  *
- * Conflict: from the first missed advert until the start order the virtual addresses are probed
- * (sender address 0: claims nothing).  Who answers is told by its MAC.  While we are active, anyone
- * who announces one of our addresses is told too.
+ * A target of IPv6 is asked from an own IPv6 address, for the answer to come to us alone: one to
+ * all nodes proves one direction only.  Without such an address it is not asked.
  */
 
 #define FRAME_MAX 128
@@ -34,39 +31,36 @@ static const struct model_service *config_of(const struct engine_service *svc)
 	return model_service(svc->engine->m, svc->row);
 }
 
-static struct ip_addr own_address(const struct engine_service *svc)
+struct ip_addr probe_own_address(const struct engine_service *svc, const struct ip_addr *to)
 {
 	const struct model *m = svc->engine->m;
+	const struct ip_addr none = {0};
 
-	return m->self == MODEL_NONE ? (struct ip_addr){0}
-				     : model_node(m, (uint32_t)m->self)->address;
+	if (m->self != MODEL_NONE &&
+	    model_node(m, (uint32_t)m->self)->address.family == to->family)
+		return model_node(m, (uint32_t)m->self)->address;
+	return to->family == AF_INET6 ? svc->link_local : none;
 }
 
-bool probe_send_frame(struct engine_service *svc, const struct arp_frame *f)
+bool probe_send_frame(struct engine_service *svc, const struct ip_addr *address,
+		      const uint8_t *frame, size_t len)
 {
-	uint8_t buf[ARP_FRAME_LEN];
-	const size_t len = arp_build(f, buf, sizeof(buf));
+	struct engine_wire *wire = &svc->wires[engine_family(address)];
 	uint64_t missed;
 
-	if (!ev_is_active(&svc->arp_watcher))
+	if (len == 0 || !ev_is_active(&wire->watcher))
 		return false;
-	if (send(svc->arp_fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len)
+	if (send(wire->fd, frame, len, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len)
 		return true;
 
 	const int error = errno;
 
 	if (ratelimit_pass(&svc->probe_log, mtime_now(), &missed))
-		log_warn("service %s: ARP not sent: %s (%llu more before), going on",
-			 model_service_name(svc->engine->m, svc->row), strerror(error),
+		log_warn("service %s: %s not sent: %s (%llu more before), going on",
+			 model_service_name(svc->engine->m, svc->row),
+			 address->family == AF_INET6 ? "ND" : "ARP", strerror(error),
 			 (unsigned long long)missed);
 	return false;
-}
-
-static bool mac_known(const struct engine_service *svc, int node)
-{
-	static const uint8_t unknown[6];
-
-	return memcmp(svc->node_mac[node], unknown, sizeof(unknown)) != 0;
 }
 
 /* ---- targets -------------------------------------------------------------------------------- */
@@ -80,15 +74,15 @@ static struct probe_target *find_target(struct probe_target *t, unsigned n,
 	return NULL;
 }
 
-/* Once each, and what is known about one that was there before is kept. */
+/* Once each, where we can ask; what is known about one that was there before is kept. */
 static void add_target(struct engine_service *svc, const struct ip_addr *address,
 		       struct probe_target *old, unsigned n_old)
 {
 	const struct probe_target *known = find_target(old, n_old, address);
-	const struct ip_addr own = own_address(svc);
+	const struct ip_addr own = probe_own_address(svc, address);
 	struct probe_target *t = &svc->targets[svc->n_targets];
 
-	if (address->family == 0 || ip_addr_equal(address, &own) ||
+	if (address->family == 0 || own.family == 0 || ip_addr_equal(address, &own) ||
 	    find_target(svc->targets, svc->n_targets, address) != NULL)
 		return;
 	*t = known != NULL ? *known : (struct probe_target){.address = *address};
@@ -109,7 +103,8 @@ static void list_targets(struct engine_service *svc)
 	case MODEL_ISOLATION_OFF:
 		return;
 	case MODEL_ISOLATION_AUTO:
-		add_target(svc, &svc->gateway, old, n_old);
+		for (unsigned i = 0; i < 2; i++)
+			add_target(svc, &svc->gateways[i].address, old, n_old);
 		break;
 	case MODEL_ISOLATION_LIST:
 		for (unsigned i = 0; i < ms->n_targets; i++)
@@ -130,32 +125,62 @@ static void tell_targets(struct engine_service *svc)
 	engine_service_event(svc->engine, svc->row, &ev);
 }
 
-void probe_set_gateway(struct engine *e, uint32_t service, const struct ip_addr *gateway)
+/* Ask new ones now: until one has answered once, the isolation rule cannot speak. */
+static void ask_anew(struct engine_service *svc)
+{
+	list_targets(svc);
+	tell_targets(svc);
+	svc->probed_at = 0;
+	probe_update(svc->engine, svc->row);
+}
+
+void probe_set_gateways(struct engine *e, uint32_t service, const struct ip_addr gateways[2])
+{
+	struct engine_service *svc = &e->services[service];
+	bool changed = false;
+
+	for (unsigned i = 0; i < 2; i++) {
+		if (ip_addr_equal(&svc->gateways[i].address, &gateways[i]))
+			continue;
+		svc->gateways[i] = (struct engine_gateway){.address = gateways[i]};
+		changed = true;
+	}
+	if (changed)
+		ask_anew(svc);
+}
+
+void probe_set_six(struct engine *e, uint32_t service, const struct ip_addr *link_local,
+		   bool router)
 {
 	struct engine_service *svc = &e->services[service];
 
-	if (ip_addr_equal(&svc->gateway, gateway))
+	svc->router = router;
+	if (ip_addr_equal(&svc->link_local, link_local))
 		return;
-	svc->gateway_mac_known = false;
-	svc->gateway = *gateway;
-	list_targets(svc);
-	tell_targets(svc);
-	/* Ask it now: until it has answered once, the isolation rule cannot speak. */
-	svc->probed_at = 0;
-	probe_update(e, service);
+	svc->link_local = *link_local;
+	ask_anew(svc);
+}
+
+bool probe_is_target(const struct engine_service *svc, const struct ip_addr *address)
+{
+	for (unsigned i = 0; i < svc->n_targets; i++)
+		if (ip_addr_equal(&svc->targets[i].address, address))
+			return true;
+	return false;
 }
 
 static void probe_target(struct engine_service *svc, struct probe_target *t, mtime now,
 			 mtime give_up)
 {
 	const size_t ring = sizeof(t->sent) / sizeof(t->sent[0]);
-	struct arp_frame f;
+	const struct ip_addr own = probe_own_address(svc, &t->address);
+	uint8_t frame[NEIGH_FRAME_MAX];
 
 	for (size_t i = 0; i < ring; i++)
 		if (t->sent[i] != 0 && now - t->sent[i] > give_up)
 			t->sent[i] = 0;
-	arp_request(&f, svc->mac, own_address(svc).v4.s_addr, t->address.v4.s_addr);
-	if (!probe_send_frame(svc, &f))
+	if (!probe_send_frame(svc, &t->address, frame,
+			      neigh_request(svc->mac, &own, &t->address, frame)))
 		return;
 	t->sent[t->next] = now;
 	t->next = (t->next + 1) % ring;
@@ -173,21 +198,21 @@ static mtime take_oldest(struct probe_target *t)
 	return oldest == MTIME_NEVER ? 0 : oldest;
 }
 
-static void on_answer(struct engine_service *svc, const struct arp_frame *f)
+static void on_answer(struct engine_service *svc, const struct neigh_claim *c)
 {
-	const struct ip_addr spa = ip_addr_v4(f->spa);
-	struct probe_target *t = find_target(svc->targets, svc->n_targets, &spa);
+	struct probe_target *t = find_target(svc->targets, svc->n_targets, &c->address);
+	struct engine_gateway *g = &svc->gateways[engine_family(&c->address)];
 	mtime sent_at;
 
-	if (ip_addr_equal(&svc->gateway, &spa)) {
-		memcpy(svc->gateway_mac, f->sha, sizeof(svc->gateway_mac));
-		svc->gateway_mac_known = true;
+	if (ip_addr_equal(&g->address, &c->address)) {
+		memcpy(g->mac, c->mac, sizeof(g->mac));
+		g->mac_known = true;
 	}
 	if (t == NULL)
 		return;
 	/* HELLO tells it too; at a boot beside a blocked peer link there is none. */
-	if (t->node != MODEL_NONE && t->node != svc->engine->m->self && !mac_known(svc, t->node))
-		memcpy(svc->node_mac[t->node], f->sha, sizeof(svc->node_mac[0]));
+	if (t->node != MODEL_NONE && t->node != svc->engine->m->self && !conflict_mac_known(svc, t->node))
+		memcpy(svc->node_mac[t->node], c->mac, sizeof(svc->node_mac[0]));
 	sent_at = take_oldest(t);
 	if (sent_at == 0)
 		return; /* a second answer to one request */
@@ -199,116 +224,43 @@ static void on_answer(struct engine_service *svc, const struct arp_frame *f)
 	engine_service_event(svc->engine, svc->row, &ev);
 }
 
-/* ---- conflict ------------------------------------------------------------------------------- */
-
-static int node_by_mac(const struct engine_service *svc, const uint8_t mac[6])
-{
-	for (uint32_t i = 0; i < svc->engine->m->n_nodes; i++)
-		if ((int)i != svc->engine->m->self && mac_known(svc, (int)i) &&
-		    memcmp(svc->node_mac[i], mac, sizeof(svc->node_mac[i])) == 0)
-			return (int)i;
-	return MODEL_NONE;
-}
-
-static bool is_vip(const struct engine_service *svc, const struct ip_addr *address)
-{
-	const struct model_service *ms = config_of(svc);
-
-	for (unsigned i = 0; i < ms->n_vips; i++)
-		if (ip_addr_equal(&ms->vips[i], address))
-			return true;
-	return false;
-}
-
-static void log_conflict(struct engine_service *svc, const struct arp_frame *f, int node)
-{
-	const struct model *m = svc->engine->m;
-	char address[INET_ADDRSTRLEN];
-	uint64_t missed;
-
-	if (!ratelimit_pass(&svc->conflict_log, mtime_now(), &missed))
-		return;
-	inet_ntop(AF_INET, &f->spa, address, sizeof(address));
-	log_warn(
-		"service %s: %s is claimed by %02x:%02x:%02x:%02x:%02x:%02x (%s; %llu more before)",
-		model_service_name(m, svc->row), address, f->sha[0], f->sha[1], f->sha[2],
-		f->sha[3], f->sha[4], f->sha[5],
-		node == MODEL_NONE ? "unknown" : model_node_name(m, (uint32_t)node),
-		(unsigned long long)missed);
-}
-
-/* Somebody says that one of our virtual addresses is at its MAC. */
-static void on_claim(struct engine_service *svc, const struct arp_frame *f)
-{
-	const int node = node_by_mac(svc, f->sha);
-	struct service_event ev = {.type = SERVICE_EV_CONFLICT};
-
-	/* On a Backup it is the Active, and right. */
-	if (svc->fsm.state != SERVICE_STATE_ACTIVE &&
-	    !service_wants_conflict_probe(&svc->fsm, mtime_now()))
-		return;
-	/* The gateway answers for others too (proxy ARP): that says nothing. */
-	if (node == MODEL_NONE && svc->gateway_mac_known &&
-	    memcmp(svc->gateway_mac, f->sha, sizeof(svc->gateway_mac)) == 0)
-		return;
-	log_conflict(svc, f, node);
-	ev.conflict = node == MODEL_NONE ? SERVICE_CONFLICT_UNKNOWN : SERVICE_CONFLICT_NODE;
-	ev.peer = node == MODEL_NONE ? 0 : (unsigned)node;
-	engine_service_event(svc->engine, svc->row, &ev);
-}
-
-static void probe_conflicts(struct engine_service *svc)
-{
-	const struct model_service *ms = config_of(svc);
-	struct arp_frame f;
-
-	for (unsigned i = 0; i < ms->n_vips; i++) {
-		if (ms->vips[i].family != AF_INET)
-			continue;
-		arp_probe(&f, svc->mac, ms->vips[i].v4.s_addr);
-		probe_send_frame(svc, &f);
-	}
-	/* To judge the answers its MAC is needed, also where it is no target. */
-	if (!svc->gateway_mac_known && svc->gateway.family == AF_INET &&
-	    find_target(svc->targets, svc->n_targets, &svc->gateway) == NULL) {
-		arp_request(&f, svc->mac, own_address(svc).v4.s_addr, svc->gateway.v4.s_addr);
-		probe_send_frame(svc, &f);
-	}
-}
-
 /* ---- receiving ------------------------------------------------------------------------------ */
 
 static void receive_one(struct engine_service *svc, const uint8_t *buf, size_t len)
 {
-	struct arp_frame f;
+	struct neigh_claim c;
+	struct ip_addr own;
 
-	if (arp_parse(buf, len, &f) < 0 || memcmp(f.sha, svc->mac, sizeof(f.sha)) == 0)
+	if (neigh_parse(buf, len, &c) < 0 || memcmp(c.mac, svc->mac, sizeof(c.mac)) == 0)
 		return;
-
-	const struct ip_addr spa = ip_addr_v4(f.spa);
-
-	if (is_vip(svc, &spa))
-		on_claim(svc, &f);
-	else if (f.op == ARP_OP_REPLY && f.tpa == own_address(svc).v4.s_addr &&
-		 memcmp(f.tha, svc->mac, sizeof(f.tha)) == 0)
-		on_answer(svc, &f);
+	own = probe_own_address(svc, &c.address);
+	if (conflict_is_vip(svc, &c.address))
+		conflict_claim(svc, &c);
+	else if (c.answer && ip_addr_equal(&c.to, &own) &&
+		 memcmp(c.to_mac, svc->mac, sizeof(c.to_mac)) == 0)
+		on_answer(svc, &c);
 }
 
-void probe_drain(struct engine *e, uint32_t service)
+static void drain_wire(struct engine_service *svc, const struct engine_wire *wire)
 {
-	struct engine_service *svc = &e->services[service];
 	uint8_t buf[FRAME_MAX];
 
-	if (!ev_is_active(&svc->arp_watcher))
-		return;
-	for (int i = 0; i < DRAIN_MAX; i++) {
-		const ssize_t len = recv(svc->arp_fd, buf, sizeof(buf), MSG_DONTWAIT);
+	for (int i = 0; i < DRAIN_MAX && ev_is_active(&wire->watcher); i++) {
+		const ssize_t len = recv(wire->fd, buf, sizeof(buf), MSG_DONTWAIT);
 
 		if (len >= 0)
 			receive_one(svc, buf, (size_t)len);
 		else if (errno != EINTR)
 			return; /* nothing more, or ENETDOWN, which the call has cleared */
 	}
+}
+
+void probe_drain(struct engine *e, uint32_t service)
+{
+	struct engine_service *svc = &e->services[service];
+
+	for (unsigned i = 0; i < 2; i++)
+		drain_wire(svc, &svc->wires[i]);
 }
 
 static void on_readable(struct ev_loop *loop, struct ev_io *w, int revents)
@@ -348,7 +300,7 @@ void probe_update(struct engine *e, uint32_t service)
 
 	announce_update(svc);
 	ev_timer_stop(e->loop, &svc->probe_timer);
-	if (!ev_is_active(&svc->arp_watcher) || interval <= 0 || interval == MTIME_NEVER)
+	if (!ev_is_active(&svc->wires[0].watcher) || interval <= 0 || interval == MTIME_NEVER)
 		return;
 	if (is_due(svc->probed_at, interval, now)) {
 		probe_drain(e, service);
@@ -357,7 +309,7 @@ void probe_update(struct engine *e, uint32_t service)
 	}
 	if (conflicts && is_due(svc->conflict_probed_at, interval, now)) {
 		svc->conflict_probed_at = now;
-		probe_conflicts(svc);
+		conflict_probe(svc);
 	}
 	next = svc->probed_at + interval;
 	if (conflicts)
@@ -374,25 +326,33 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *w, int revents)
 	probe_update(svc->engine, svc->row);
 }
 
-void probe_open(struct engine *e, uint32_t service, int fd)
+static void open_wire(struct engine_service *svc, struct engine_wire *wire, int fd)
+{
+	struct ev_loop *loop = svc->engine->loop;
+
+	if (ev_is_active(&wire->watcher)) {
+		ev_io_stop(loop, &wire->watcher);
+		fd_close(&wire->fd);
+	}
+	wire->fd = fd;
+	if (fd < 0)
+		return;
+	ev_io_init(&wire->watcher, on_readable, fd, EV_READ);
+	ev_set_priority(&wire->watcher, 1); /* above the timers, as vrrp_io.c has it */
+	wire->watcher.data = svc;
+	ev_io_start(loop, &wire->watcher);
+}
+
+void probe_open(struct engine *e, uint32_t service, const int fds[2])
 {
 	struct engine_service *svc = &e->services[service];
 
-	if (ev_is_active(&svc->arp_watcher)) {
-		ev_io_stop(e->loop, &svc->arp_watcher);
-		fd_close(&svc->arp_fd);
-	}
-	svc->arp_fd = fd;
 	svc->probed_at = svc->conflict_probed_at = 0;
 	for (unsigned i = 0; i < svc->n_targets; i++)
 		memset(svc->targets[i].sent, 0, sizeof(svc->targets[i].sent));
+	for (unsigned i = 0; i < 2; i++)
+		open_wire(svc, &svc->wires[i], fds[i]);
 	tell_targets(svc);
-	if (fd < 0)
-		return;
-	ev_io_init(&svc->arp_watcher, on_readable, fd, EV_READ);
-	ev_set_priority(&svc->arp_watcher, 1); /* above the timers, as vrrp_io.c has it */
-	svc->arp_watcher.data = svc;
-	ev_io_start(e->loop, &svc->arp_watcher);
 }
 
 void probe_init(struct engine *e)
@@ -402,7 +362,7 @@ void probe_init(struct engine *e)
 
 		svc->engine = e;
 		svc->row = row;
-		svc->arp_fd = -1;
+		svc->wires[0].fd = svc->wires[1].fd = -1;
 		ev_timer_init(&svc->probe_timer, on_timer, 0., 0.);
 		svc->probe_timer.data = svc;
 		announce_init(svc);

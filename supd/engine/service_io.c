@@ -444,12 +444,13 @@ void service_io_link(struct engine *e, const struct ipc_link *l)
 	if (l->exists) {
 		svc->ifindex = l->ifindex;
 		memcpy(svc->mac, l->mac, sizeof(svc->mac));
+		probe_set_six(e, (uint32_t)l->service, &l->link_local, l->router);
 	}
 	engine_service_event(e, l->service, &ev);
 }
 
 void service_io_sockets(struct engine *e, const struct ipc_service_sockets *s, int vrrp_fd,
-			int arp_fd)
+			const int neigh_fds[2])
 {
 	struct engine_service *svc = &e->services[s->service];
 	struct service_event ev = {.type = SERVICE_EV_SOCKETS, .ok = s->error == 0};
@@ -458,7 +459,7 @@ void service_io_sockets(struct engine *e, const struct ipc_service_sockets *s, i
 		svc->ifindex = s->ifindex;
 		memcpy(svc->mac, s->mac, sizeof(svc->mac));
 		vrrp_io_open(e, s->service, vrrp_fd);
-		probe_open(e, s->service, arp_fd);
+		probe_open(e, s->service, neigh_fds);
 	}
 	svc->sockets_ok = ev.ok;
 	svc->net_up = ev.ok;
@@ -468,7 +469,7 @@ void service_io_sockets(struct engine *e, const struct ipc_service_sockets *s, i
 
 void service_io_gateway(struct engine *e, const struct ipc_gateway *g)
 {
-	probe_set_gateway(e, (uint32_t)g->service, &g->address);
+	probe_set_gateways(e, (uint32_t)g->service, g->address);
 }
 
 void service_io_quiesced(struct engine *e, const struct ipc_quiesced *q)

@@ -370,7 +370,7 @@ struct ipc_peer_socket {
 /*
  * [0] VRRP receive and send (raw protocol 112, IP_HDRINCL off, TTL 255, bound to the node's address and to the
  * interface; received datagrams begin with the IPv4 header); [1] ARP (AF_PACKET/SOCK_RAW, bound to the interface, filter ARP
- * only and locked).  error: errno, positive, then no descriptors; net tries again by itself.
+ * only and locked); [2], with addresses of IPv6 to set or to ask only, neighbour discovery likewise.  error: errno, positive, then no descriptors; net tries again by itself.
  */
 struct ipc_service_sockets {
 	struct ipc_header h;
@@ -402,13 +402,16 @@ struct ipc_link {
 	bool exists, up; /* up: IFF_UP and IFF_RUNNING */
 	uint8_t pad[2];
 	uint32_t ifindex;
-	uint8_t mac[6], pad_end[2];
+	uint8_t mac[6];
+	bool router; /* of IPv6: forwards */
+	uint8_t pad_end;
+	struct ip_addr link_local; /* none: there is none that is ready */
 };
 
 struct ipc_gateway {
 	struct ipc_header h;
 	int32_t service;
-	struct ip_addr address; /* none: no gateway on that interface */
+	struct ip_addr address[2]; /* IPv4, IPv6; none: no gateway on that interface */
 };
 
 /* ---- engine <-> scribe ---------------------------------------------------------------------- */

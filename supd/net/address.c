@@ -257,6 +257,20 @@ void address_lost(struct net *n, uint32_t row, uint32_t mask)
 	}
 }
 
+void address_abandon(struct net *n, uint32_t row)
+{
+	const struct net_service *s = &n->services[row];
+
+	for (unsigned i = 0; s->held >> i != 0; i++) {
+		struct rtnl_addr *a = (s->held >> i & 1) != 0 ? make(n, row, i) : NULL;
+
+		if (a == NULL)
+			continue;
+		rtnl_addr_delete(n->orders, a, 0); /* fails where the interface is gone */
+		rtnl_addr_put(a);
+	}
+}
+
 void address_remove_held(struct net *n)
 {
 	for (uint32_t row = 0; row < n->m->n_services; row++) {

@@ -13,7 +13,7 @@
 
 /*
  * What the kernel says about the interfaces of the services: link state, addresses, and (in
- * gateway.c) default routes, by rtnetlink's groups.  Told to the engine only when it changed.
+ * gateway.c) default routes, (in six.c) what IPv6 needs, by rtnetlink's groups.  Told to the engine only when it changed.
  *
  * The dump of a state and the events about it come over one socket, so they are in order: an event
  * that is read after a dump is newer than it.  A socket that overflowed (-NLE_NOMEM) has lost
@@ -44,6 +44,8 @@ void monitor_tell_link(struct net *n, uint32_t row)
 	msg.exists = s->exists;
 	msg.up = s->up;
 	msg.ifindex = s->ifindex;
+	msg.router = s->router;
+	msg.link_local = s->link_local;
 	memcpy(msg.mac, s->mac, sizeof(msg.mac));
 	net_send(n, &msg, sizeof(msg), NULL, 0);
 }
@@ -64,6 +66,7 @@ struct link_view {
 	uint32_t ifindex;
 	const char *name;
 	uint8_t mac[6];
+	bool router;
 };
 
 /* The one place where what is known about an interface changes. */
@@ -74,12 +77,17 @@ static void set_link(struct net *n, uint32_t row, const struct link_view *v)
 	const bool is_gone = s->exists && (!v->exists || s->ifindex != v->ifindex);
 
 	if (s->exists == v->exists && s->up == v->up && s->ifindex == v->ifindex &&
-	    memcmp(s->mac, v->mac, sizeof(s->mac)) == 0)
+	    memcmp(s->mac, v->mac, sizeof(s->mac)) == 0 && s->router == v->router)
 		return;
+	if (is_gone)
+		address_abandon(n, row);
 	s->exists = v->exists;
 	s->up = v->up;
 	s->ifindex = v->ifindex;
+	s->router = v->router;
 	memcpy(s->mac, v->mac, sizeof(s->mac));
+	if (is_gone || is_new)
+		s->link_local = (struct ip_addr){0};
 	if (is_gone) {
 		s->sockets_open = false;
 		address_lost(n, row, s->held);
@@ -88,6 +96,9 @@ static void set_link(struct net *n, uint32_t row, const struct link_view *v)
 		sockets_reopen_service(n, row); /* before LINK: up means that it can be used */
 	monitor_tell_link(n, row);
 	monitor_want_routes(n);
+	/* One that was renamed to this name has its addresses already, and nobody tells of them. */
+	if (is_new && !n->dumping)
+		n->redump = true;
 }
 
 static void link_gone(struct net *n, uint32_t row)
@@ -129,6 +140,7 @@ static void on_link(struct net *n, struct nlmsghdr *h)
 	a = nlmsg_find_attr(h, sizeof(*info), IFLA_ADDRESS);
 	if (a != NULL && nla_len(a) == 6)
 		memcpy(v.mac, nla_data(a), 6);
+	v.router = six_link_forwards(h);
 	a = nlmsg_find_attr(h, sizeof(*info), IFLA_IFNAME);
 	if (a == NULL)
 		return;
@@ -161,8 +173,6 @@ static bool parse_address(struct nlmsghdr *h, struct ip_addr *ret)
 	const struct nlattr *a;
 	unsigned len;
 
-	if (nlmsg_datalen(h) < (int)sizeof(*info))
-		return false;
 	len = ip_addr_len(info->ifa_family);
 	if (len == 0 || info->ifa_prefixlen != len * 8)
 		return false;
@@ -182,6 +192,9 @@ static void on_address(struct net *n, struct nlmsghdr *h)
 	const struct ifaddrmsg *info = nlmsg_data(h);
 	struct ip_addr address;
 
+	if (nlmsg_datalen(h) < (int)sizeof(*info))
+		return;
+	six_address(n, h);
 	if (!parse_address(h, &address))
 		return;
 	for (uint32_t row = 0; row < n->m->n_services; row++) {
@@ -208,6 +221,8 @@ static int on_message(struct nl_msg *msg, void *arg)
 		on_address(n, h);
 	else if (h->nlmsg_type == RTM_NEWROUTE || h->nlmsg_type == RTM_DELROUTE)
 		gateway_message(n, h);
+	else if (h->nlmsg_type == RTM_NEWNETCONF)
+		six_netconf(n, h);
 	return NL_OK;
 }
 
@@ -276,9 +291,12 @@ static int dump_addresses(struct net *n)
 
 	for (uint32_t row = 0; row < n->m->n_services; row++)
 		n->services[row].seen_vips = 0;
+	six_dump_begins(n);
 	r = monitor_dump(n, RTM_GETADDR, &info, sizeof(info));
 	for (uint32_t row = 0; r == 0 && row < n->m->n_services; row++)
 		address_lost(n, row, ~n->services[row].seen_vips);
+	if (r == 0)
+		six_dump_ends(n);
 	return r;
 }
 
@@ -286,8 +304,10 @@ static int dump_addresses(struct net *n)
 static void dump_all(struct net *n)
 {
 	n->redump = false;
+	n->dumping = true;
 	if (dump_links(n) < 0 || dump_addresses(n) < 0 || gateway_dump(n) < 0)
 		n->redump = true;
+	n->dumping = false;
 	if (n->redump) {
 		ev_timer_stop(n->loop, &n->redump_timer);
 		ev_timer_set(&n->redump_timer, DUMP_AGAIN, 0.);
@@ -335,7 +355,8 @@ int monitor_open(struct net *n)
 	r = nl_connect(n->monitor, NETLINK_ROUTE);
 	if (r == 0)
 		r = nl_socket_add_memberships(n->monitor, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
-					      RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, 0);
+					      RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+					      RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV6_NETCONF, 0);
 	if (r == 0)
 		r = nl_socket_set_nonblocking(n->monitor);
 	if (r < 0) {

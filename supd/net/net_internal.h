@@ -31,11 +31,14 @@ struct net_service {
 	bool exists, up;
 	uint32_t ifindex;
 	uint8_t mac[6];
-	struct ip_addr gateway;
+	struct ip_addr link_local; /* none: there is none that is ready */
+	bool router;               /* forwards IPv6 */
+	struct ip_addr gateways[2]; /* IPv4, IPv6 */
 	bool seen;           /* in the link dump under way */
+	bool seen_local;     /* link_local, in the address dump under way */
 	uint32_t seen_vips;  /* in the address dump under way */
-	struct ip_addr best; /* in the route dump under way */
-	uint32_t best_metric;
+	struct ip_addr best[2]; /* in the route dump under way */
+	uint32_t best_metric[2];
 
 	/* address.c: bit i is vips[i] */
 	uint32_t held; /* we put it up and did not take it off */
@@ -63,7 +66,7 @@ struct net {
 	struct nl_sock *monitor;
 	struct ev_io monitor_watcher;
 	struct ev_timer redump_timer;
-	bool dump_done, redump, routes_dirty;
+	bool dumping, dump_done, redump, routes_dirty;
 
 	/* sockets.c */
 	struct ev_timer retry_timer;
@@ -89,6 +92,8 @@ void address_order(struct net *n, const struct ipc_address *order);
 /* Something else than we took vips of `mask` off: tell it, once. */
 void address_lost(struct net *n, uint32_t row, uint32_t mask);
 void address_remove_held(struct net *n);
+/* The interface has another name, or is gone: nothing of ours may stay on it. */
+void address_abandon(struct net *n, uint32_t row);
 
 /* ---- monitor.c */
 int monitor_open(struct net *n); /* with a first dump; 0 or -errno */
@@ -105,6 +110,19 @@ void monitor_want_routes(struct net *n);
 void gateway_tell(struct net *n, uint32_t row);
 void gateway_message(struct net *n, struct nlmsghdr *h); /* about a route */
 int gateway_dump(struct net *n);                         /* and tell what changed; 0 or -errno */
+
+/* ---- six.c */
+void six_address(struct net *n, struct nlmsghdr *h); /* event, or a dump's line */
+void six_dump_begins(struct net *n);
+void six_dump_ends(struct net *n);
+bool six_link_forwards(struct nlmsghdr *h); /* a message about a link */
+void six_netconf(struct net *n, struct nlmsghdr *h);
+
+/* ---- neigh.c */
+/* ARP (AF_INET) or ND (AF_INET6) on the service's interface: a descriptor or -errno. */
+int neigh_open(const struct net *n, uint32_t row, uint32_t family);
+/* Whether the service has anything of IPv6 to set or to ask. */
+bool neigh_wants_six(const struct net *n, uint32_t row);
 
 /* ---- sockets.c */
 void sockets_init(struct net *n);

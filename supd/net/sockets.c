@@ -3,15 +3,12 @@
 
 #include <errno.h>
 #include <linux/filter.h>
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "common/fd.h"
 #include "common/log.h"
-#include "supd/core/arp.h"
 #include "supd/core/vrrp_packet.h"
 
 /*
@@ -32,6 +29,7 @@
 #define PRIORITY_HIGH 6    /* the highest that needs no capability */
 #define FILTER_ACCEPT 0x40000
 #define DISCARD_MAX   1000
+#define SERVICE_FDS   3 /* VRRP, ARP, ND */
 
 /* ---- options -------------------------------------------------------------------------------- */
 
@@ -130,52 +128,6 @@ static int prepare_vrrp(const struct net *n, const struct model_service *ms, int
 	return r;
 }
 
-/*
- * ARP only, and of ARP only what concerns us: replies (they come to our MAC alone), and whatever
- * claims one of our virtual addresses.  A broadcast request of somebody else wakes nobody.
- */
-/* For IPv6 0.0.0.0, which no claim has as its sender. */
-static uint32_t four_of(const struct ip_addr *a)
-{
-	return a->family == AF_INET ? ntohl(a->v4.s_addr) : 0;
-}
-
-static int filter_arp(int fd, const struct model_service *ms)
-{
-	struct sock_filter code[8 + MODEL_VIPS_MAX] = {
-		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12), /* Ethernet type */
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_ARP, 1, 0),
-		BPF_STMT(BPF_RET | BPF_K, 0),
-		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 20), /* operation */
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARP_OP_REPLY, (uint8_t)(ms->n_vips + 2), 0),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 28), /* sender's protocol address */
-	};
-	unsigned at = 6;
-
-	for (unsigned i = 0; i < ms->n_vips; i++)
-		code[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
-							  four_of(&ms->vips[i]),
-							  (uint8_t)(ms->n_vips - i), 0);
-	code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
-	code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, FILTER_ACCEPT);
-	return attach_filter(fd, code, at);
-}
-
-/* Made for no protocol, so that nothing comes in before filter and interface are set. */
-static int prepare_arp(const struct model_service *ms, uint32_t ifindex, int fd)
-{
-	const struct sockaddr_ll sa = {.sll_family = AF_PACKET,
-				       .sll_protocol = htons(ETH_P_ARP),
-				       .sll_ifindex = (int)ifindex};
-	int r = filter_arp(fd, ms);
-
-	if (r == 0)
-		r = set_int(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
-	if (r == 0 && bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0)
-		r = -errno;
-	return r;
-}
-
 /* A socket of this kind, not blocking and not inherited: descriptor or -errno. */
 static int new_socket(int family, int type, int protocol)
 {
@@ -184,22 +136,23 @@ static int new_socket(int family, int type, int protocol)
 	return fd < 0 ? -errno : fd;
 }
 
-static int open_service(const struct net *n, uint32_t row, int ret_fds[2])
+static int open_service(const struct net *n, uint32_t row, int ret_fds[SERVICE_FDS])
 {
 	const struct model_service *ms = model_service(n->m, row);
 	const struct net_service *s = &n->services[row];
 	int r;
 
-	ret_fds[0] = ret_fds[1] = -1;
+	for (unsigned i = 0; i < SERVICE_FDS; i++)
+		ret_fds[i] = -1;
 	if (!s->exists)
 		return -ENODEV;
 	r = ret_fds[0] = new_socket(AF_INET, SOCK_RAW, VRRP_PROTOCOL);
 	if (r >= 0)
 		r = prepare_vrrp(n, ms, ret_fds[0]);
 	if (r >= 0)
-		r = ret_fds[1] = new_socket(AF_PACKET, SOCK_RAW, 0);
-	if (r >= 0)
-		r = prepare_arp(ms, s->ifindex, ret_fds[1]);
+		r = ret_fds[1] = neigh_open(n, row, AF_INET);
+	if (r >= 0 && neigh_wants_six(n, row))
+		r = ret_fds[2] = neigh_open(n, row, AF_INET6);
 	return r < 0 ? r : 0;
 }
 
@@ -257,7 +210,7 @@ static void try_peer(struct net *n, unsigned path)
 	fd_close(&fd);
 }
 
-static void tell_service(struct net *n, uint32_t row, int error, const int fds[2])
+static void tell_service(struct net *n, uint32_t row, int error, const int fds[SERVICE_FDS])
 {
 	const struct net_service *s = &n->services[row];
 	struct ipc_service_sockets msg;
@@ -268,13 +221,13 @@ static void tell_service(struct net *n, uint32_t row, int error, const int fds[2
 	msg.error = error;
 	msg.ifindex = s->ifindex;
 	memcpy(msg.mac, s->mac, sizeof(msg.mac));
-	net_send(n, &msg, sizeof(msg), fds, error == 0 ? 2 : 0);
+	net_send(n, &msg, sizeof(msg), fds, error != 0 ? 0 : fds[2] < 0 ? 2 : 3);
 }
 
 static void try_service(struct net *n, uint32_t row)
 {
 	struct net_service *s = &n->services[row];
-	int fds[2];
+	int fds[SERVICE_FDS];
 	const int r = open_service(n, row, fds);
 
 	if (r < 0) {
@@ -286,14 +239,15 @@ static void try_service(struct net *n, uint32_t row)
 			tell_service(n, row, -r, fds);
 		}
 		s->sockets_error = -r;
-		retry_after(n, RETRY);
+		if (s->exists) /* else the monitor says when it is there */
+			retry_after(n, RETRY);
 	} else {
 		s->sockets_open = true;
 		s->sockets_error = 0;
 		tell_service(n, row, 0, fds);
 	}
-	fd_close(&fds[0]);
-	fd_close(&fds[1]);
+	for (unsigned i = 0; i < SERVICE_FDS; i++)
+		fd_close(&fds[i]);
 }
 
 static void on_retry(struct ev_loop *loop, struct ev_timer *w, int revents)
@@ -304,7 +258,8 @@ static void on_retry(struct ev_loop *loop, struct ev_timer *w, int revents)
 		if (!n->peer[path].open)
 			try_peer(n, path);
 	for (uint32_t row = 0; row < n->m->n_services; row++)
-		if (n->services[row].wanted && !n->services[row].sockets_open)
+		if (n->services[row].wanted && n->services[row].exists &&
+		    !n->services[row].sockets_open)
 			try_service(n, row);
 }
 

@@ -633,7 +633,7 @@ static void expect_gateway(struct fixture *f, const char *address)
 
 	do
 		expect(f, IPC_GATEWAY, &m, NULL);
-	while (m.gateway.address.v4.s_addr != inet_addr(address));
+	while (m.gateway.address[0].v4.s_addr != inet_addr(address));
 }
 
 static void the_gateway_with_the_lowest_metric_is_told(void **state)

@@ -1,213 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "supd/engine/engine.h"
+#include "tests/unit/probe_kit.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "common/fd.h"
 #include "common/log.h"
-#include "supd/core/arp.h"
 
-/*
- * probe.c and announce.c with a socket pair for the wire: what is sent is read at the other end,
- * and what is written there is received.  Events are caught where the engine would queue them.
- */
-
-#define OWN     "10.9.0.1"
-#define NODE_B  "10.9.0.2"
-#define NODE_C  "10.9.0.3"
-#define VIP     "10.9.0.100"
-#define GATEWAY "10.9.0.254"
-#define LISTED  "10.9.0.253"
-
-static const uint8_t own_mac[6] = {2, 0, 0, 0, 0, 1}, b_mac[6] = {2, 0, 0, 0, 0, 2},
-		     gateway_mac[6] = {2, 0, 0, 0, 0, 0xfe}, stranger_mac[6] = {2, 0, 0, 0, 0, 9};
-
-static struct {
-	struct model m;
-	struct model_node nodes[3];
-	struct model_service service;
-	char strings[16];
-} block;
-
-struct world {
-	struct engine e;
-	struct engine_service svc;
-	int wire;
-	struct service_event caught[32];
-	unsigned n_caught, hellos;
-	bool has_target; /* of the newest SERVICE_EV_TARGETS */
-};
-
-static struct world *w; /* of the test that runs, for the stub below */
-
-void peer_io_hello_now(struct engine *e)
-{
-	w->hellos++;
-	e->hello_at = mtime_now();
-}
-
-void engine_service_event(struct engine *e, uint32_t row, const struct service_event *ev)
-{
-	assert_ptr_equal(e, &w->e);
-	assert_int_equal(row, 0);
-	if (ev->type == SERVICE_EV_TARGETS) {
-		w->has_target = ev->ok;
-		return;
-	}
-	assert_true(w->n_caught < 32);
-	w->caught[w->n_caught++] = *ev;
-}
-
-static void make_model(enum model_isolation isolation)
-{
-	static const char *const addresses[] = {OWN, NODE_B, NODE_C};
-	struct model_service *s = &block.service;
-
-	memset(&block, 0, sizeof(block));
-	block.m.n_nodes = 3;
-	block.m.n_services = 1;
-	block.m.nodes_off = (uint32_t)((char *)block.nodes - (char *)&block);
-	block.m.services_off = (uint32_t)((char *)s - (char *)&block);
-	for (int i = 0; i < 3; i++) {
-		block.nodes[i].address = ip_addr_v4(inet_addr(addresses[i]));
-		block.nodes[i].priority = 100;
-	}
-	memcpy(block.strings, "svc", 4);
-	s->name.off = (uint32_t)(block.strings - (char *)&block);
-	s->isolation = isolation;
-	s->n_targets = 2;
-	s->targets[0] = ip_addr_v4(inet_addr(LISTED));
-	s->targets[1] = ip_addr_v4(inet_addr(NODE_C));
-	s->n_vips = 1;
-	s->vips[0] = ip_addr_v4(inet_addr(VIP));
-	s->advert_int = MTIME_SEC(1);
-	s->garp_count = 3;
-	s->garp_refresh = MTIME_SEC(60);
-}
-
-static void start(void **state, enum model_isolation isolation)
-{
-	struct service_config config = {
-		.n_nodes = 3, .advert_int = MTIME_SEC(1), .vip_lease = MTIME_SEC(3), .n_vips = 1,
-		.conflict_probe = true};
-	int fds[2];
-
-	make_model(isolation);
-	w = calloc(1, sizeof(*w));
-	assert_non_null(w);
-	for (int i = 0; i < 3; i++)
-		config.nodes[i] = (struct service_node){.priority = 100, .peer_link = true};
-	w->e.loop = ev_loop_new(EVFLAG_NOENV);
-	w->e.m = &block.m;
-	w->e.services = &w->svc;
-	service_init(&w->svc.fsm, &config, mtime_now());
-	memcpy(w->svc.mac, own_mac, 6);
-	memcpy(w->svc.node_mac[1], b_mac, 6);
-	probe_init(&w->e);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fds), 0);
-	w->wire = fds[1];
-	probe_open(&w->e, 0, fds[0]);
-	*state = w;
-}
-
-static int setup_auto(void **state)
-{
-	start(state, MODEL_ISOLATION_AUTO);
-	return 0;
-}
-
-static int setup_list(void **state)
-{
-	start(state, MODEL_ISOLATION_LIST);
-	return 0;
-}
-
-static int setup_off(void **state)
-{
-	start(state, MODEL_ISOLATION_OFF);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	probe_open(&w->e, 0, -1);
-	ev_timer_stop(w->e.loop, &w->svc.probe_timer);
-	ev_timer_stop(w->e.loop, &w->svc.garp_timer);
-	ev_loop_destroy(w->e.loop);
-	close(w->wire);
-	free(w);
-	return 0;
-}
-
-/* The next frame that was sent; false: none. */
-static bool sent(struct arp_frame *ret)
-{
-	uint8_t buf[128];
-	const ssize_t len = recv(w->wire, buf, sizeof(buf), MSG_DONTWAIT);
-
-	if (len < 0)
-		return false;
-	assert_int_equal(arp_parse(buf, (size_t)len, ret), 0);
-	return true;
-}
-
-static unsigned count_sent(uint32_t tpa)
-{
-	struct arp_frame f;
-	unsigned n = 0;
-
-	while (sent(&f))
-		n += f.tpa == tpa;
-	return n;
-}
-
-static void arrive(uint16_t op, const uint8_t sha[6], const char *spa, const uint8_t tha[6],
-		   const char *tpa)
-{
-	struct arp_frame f = {.op = op, .spa = inet_addr(spa), .tpa = inet_addr(tpa)};
-	uint8_t buf[ARP_FRAME_LEN];
-
-	memcpy(f.sha, sha, 6);
-	memcpy(f.eth_src, sha, 6);
-	memcpy(f.tha, tha, 6);
-	memcpy(f.eth_dst, tha, 6);
-	assert_int_equal(send(w->wire, buf, arp_build(&f, buf, sizeof(buf)), 0), ARP_FRAME_LEN);
-	probe_drain(&w->e, 0);
-}
-
-static void answer(const uint8_t mac[6], const char *address)
-{
-	arrive(ARP_OP_REPLY, mac, address, own_mac, OWN);
-}
-
-/* As if the last round had been so long ago. */
-static void probe_again(mtime ago)
-{
-	struct engine_service *s = &w->svc;
-
-	s->probed_at -= ago;
-	for (unsigned i = 0; i < s->n_targets; i++)
-		for (unsigned k = 0; k < 8; k++)
-			if (s->targets[i].sent[k] != 0)
-				s->targets[i].sent[k] -= ago;
-	probe_update(&w->e, 0);
-}
-
-static void set_gateway(const char *address)
-{
-	const struct ip_addr a = ip_addr_v4(inet_addr(address));
-
-	probe_set_gateway(&w->e, 0, &a);
-}
+/* Isolation, conflict and announcements over ARP; over ND: probe_six_test.c. */
 
 /* ---- isolation ------------------------------------------------------------------------------ */
 
@@ -293,7 +89,7 @@ static void what_answers_nothing_proves_nothing(void **state)
 		arrive(s->op, s->sha, s->spa, s->tha, s->tpa);
 		assert_int_equal(w->n_caught, 0);
 	}
-	assert_int_equal(send(w->wire, junk, sizeof(junk), 0), sizeof(junk));
+	assert_int_equal(send(w->wires[0], junk, sizeof(junk), 0), sizeof(junk));
 	probe_drain(&w->e, 0);
 	assert_int_equal(w->n_caught, 0);
 	answer(gateway_mac, GATEWAY);
@@ -340,7 +136,7 @@ static void an_answer_from_before_a_stall_is_read_before_the_next_request_goes_o
 	probe_update(&w->e, 0);
 	memcpy(f.sha, gateway_mac, 6);
 	memcpy(f.tha, own_mac, 6);
-	assert_int_equal(send(w->wire, buf, arp_build(&f, buf, sizeof(buf)), 0), ARP_FRAME_LEN);
+	assert_int_equal(send(w->wires[0], buf, arp_build(&f, buf, sizeof(buf)), 0), ARP_FRAME_LEN);
 	first = w->svc.targets[0].sent[0] - MTIME_SEC(30);
 	probe_again(MTIME_SEC(30)); /* we slept with the answer in the socket */
 	assert_int_equal(w->n_caught, 1);
@@ -373,31 +169,20 @@ static void a_new_gateway_replaces_the_old_one_and_leaves_the_nodes(void **state
 	set_gateway(GATEWAY);
 	probe_update(&w->e, 0);
 	answer(gateway_mac, GATEWAY);
-	assert_true(w->svc.gateway_mac_known);
+	assert_true(w->svc.gateways[0].mac_known);
 	set_gateway("10.9.0.252");
-	assert_false(w->svc.gateway_mac_known);
+	assert_false(w->svc.gateways[0].mac_known);
 	assert_int_equal(w->svc.n_targets, 3);
 	w->n_caught = 0;
 	answer(gateway_mac, GATEWAY);
 	assert_int_equal(w->n_caught, 0);
 	answer(b_mac, NODE_B); /* its open request was kept */
 	assert_int_equal(w->n_caught, 1);
-	probe_set_gateway(&w->e, 0, &(struct ip_addr){0});
+	probe_set_gateways(&w->e, 0, (const struct ip_addr[2]){{0}});
 	assert_int_equal(w->svc.n_targets, 2);
 }
 
 /* ---- conflict ------------------------------------------------------------------------------- */
-
-/* A backup whose Active_Down has expired. */
-static void miss_adverts(void)
-{
-	w->svc.fsm.link_up = true;
-	w->svc.fsm.state = SERVICE_STATE_BACKUP;
-	w->svc.fsm.vrrp.state = VRRP_STATE_BACKUP;
-	w->svc.fsm.vrrp.down_at = MTIME_NEVER;
-	w->svc.fsm.vrrp.expired = true;
-	assert_true(service_wants_conflict_probe(&w->svc.fsm, mtime_now()));
-}
 
 static void the_virtual_address_is_probed_while_adverts_are_missing(void **state)
 {
@@ -451,21 +236,6 @@ static void an_active_hears_who_else_claims_its_address(void **state)
 }
 
 /* ---- announcements -------------------------------------------------------------------------- */
-
-static void stop_loop(struct ev_loop *loop, ev_timer *t, int revents)
-{
-	ev_break(loop, EVBREAK_ALL);
-}
-
-static void run_loop(double seconds)
-{
-	ev_timer t;
-
-	ev_now_update(w->e.loop);
-	ev_timer_init(&t, stop_loop, seconds, 0.);
-	ev_timer_start(w->e.loop, &t);
-	ev_run(w->e.loop, 0);
-}
 
 static void the_first_announcement_goes_out_at_once_the_others_soon(void **state)
 {
