@@ -116,7 +116,7 @@ static void deadlines_stay_in_force_when_the_engine_is_dead(void **state)
 	struct ipc_spawned s;
 
 	world_start(w, SERVICE("s", "1", "") PROGRAM("p", "service = s\n" TREE));
-	world_order_start(w, "p", 1, MTIME_SEC(10), MTIME_MS(200));
+	world_order_start(w, "p", 1, MTIME_SEC(10), MTIME_SEC(1));
 	world_expect(w, IPC_SPAWNED, &s, sizeof(s));
 	assert_int_equal(kill(w->engine, SIGKILL), 0);
 	world_take_engine(w);
@@ -280,7 +280,7 @@ static void a_deadline_in_the_past_kills_once(void **state)
 	int status;
 
 	world_start(w, SERVICE("s", "1", "") PROGRAM("p", "service = s\n" SLEEP));
-	world_order_start(w, "p", 1, MTIME_SEC(10), MTIME_MS(200));
+	world_order_start(w, "p", 1, MTIME_SEC(10), MTIME_SEC(1));
 	world_expect(w, IPC_SPAWNED, &s, sizeof(s));
 	assert_int_equal(ptrace(PTRACE_SEIZE, s.pid, NULL, NULL), 0);
 	world_expect(w, IPC_QUIESCED, &q, sizeof(q));
@@ -333,6 +333,15 @@ static void cgroups_that_cannot_be_made_are_not_tried_for_ever(void **state)
 	world_stop(w);
 }
 
+static void await_cgroup(const char *path)
+{
+	mtime deadline = mtime_now() + MTIME_SEC(10);
+
+	while (access(path, F_OK) < 0 && mtime_now() < deadline)
+		usleep(1000);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
 static void a_cgroup_that_somebody_removed_is_made_again(void **state)
 {
 	struct world *w = *state;
@@ -340,8 +349,8 @@ static void a_cgroup_that_somebody_removed_is_made_again(void **state)
 	char path[600];
 
 	world_start(w, SERVICE("s", "1", "") PROGRAM("p", "service = s\n" SLEEP));
-	world_sync(w);
 	snprintf(path, sizeof(path), "%s/s/p.1", w->tree);
+	await_cgroup(path); /* made when the keeper has nothing else to do */
 	assert_int_equal(rmdir(path), 0);
 	s = world_spawn(w, "p", 1);
 	assert_int_equal(world_count(w, "s/p.2", NULL, 0), 1);

@@ -83,6 +83,8 @@ void world_await_file(const struct world *w, const char *name, const char *until
 /* Wait until a process is gone (reaped, or never ours). */
 void world_await_death(pid_t pid);
 unsigned world_keeper_fds(const struct world *w);
+/* How long the keeper has waited for a CPU since it began: no lateness of its own. */
+mtime world_keeper_waited(const struct world *w);
 /* Fail the test if the keeper uses more than a tenth of a CPU: look for a while. */
 void world_check_keeper_sleeps(const struct world *w);
 /* Write a file of a cgroup below the programs' tree. */
