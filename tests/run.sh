@@ -13,7 +13,7 @@ TOP=$PWD
 SUITES=${*:-unit sim golden fuzz netns}
 PACKAGES='gcc libc6-dev clang libclang-rt-dev meson ninja-build pkg-config python3 libev-dev
 libinih-dev libnl-3-dev libnl-route-3-dev libjansson-dev libsodium-dev libcap-ng-dev
-libseccomp-dev libcmocka-dev iproute2 nftables util-linux'
+libseccomp-dev libcmocka-dev iproute2 nftables util-linux keepalived tshark'
 
 die() {
 	echo "tests/run.sh: $*" >&2

@@ -26,14 +26,17 @@ static bool vrrp_path_blocked(const struct service_fsm *s, mtime now)
 static bool peer_link_blocked(const struct service_fsm *s, mtime now)
 {
 	mtime down = svc_down_interval(s);
+	bool adverts = false;
 
-	if (!svc_within(now, s->vrrp.last_advert, down) || now - s->started < 2 * down)
+	if (now - s->started < 2 * down)
 		return false;
 	for (unsigned p = 0; p < s->config.n_nodes; p++) {
-		if (svc_linked(s, p) && svc_report_fresh(s, p, now))
+		if (svc_report_fresh(s, p, now))
 			return false;
+		adverts = adverts ||
+			  (svc_linked(s, p) && svc_within(now, s->peers[p].advert, down));
 	}
-	return true;
+	return adverts;
 }
 
 /* The last rung of the ladder: latched here, and nobody else who could. */

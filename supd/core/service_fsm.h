@@ -165,7 +165,7 @@ struct service_peer {
 	uint64_t commanded; /* highest term for which fence_command has confirmed that it is off */
 	bool dead_before; /* unheard for Active_Down at our last takeover or restart */
 	bool ending;	/* it has RELEASEd because its supd ends */
-	mtime advert;	/* plain router: newest advert of priority > 0; 0: none, or it has released */
+	mtime advert;	/* newest advert of priority > 0; 0: none, or one of priority 0 since */
 	mtime released; /* plain router: newest advert of priority 0; 0: not now */
 };
 

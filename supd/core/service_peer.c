@@ -97,6 +97,7 @@ void svc_on_advert(struct svc_step *x, const struct service_event *ev)
 		return;
 	if (v.plain)
 		svc_plain_advert(x, ev);
+	s->peers[ev->peer].advert = ev->priority == 0 ? 0 : x->now;
 	vrrp_step(&s->vrrp, &v, x->now, &acts);
 	for (unsigned i = 0; i < acts.n; i++) {
 		if (acts.a[i] == VRRP_ACT_SEND_ADVERT)

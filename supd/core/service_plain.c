@@ -73,8 +73,8 @@ void svc_plain_advert(struct svc_step *x, const struct service_event *ev)
 	struct service_peer *peer = &s->peers[ev->peer];
 	bool went_on = svc_plain_active(s, ev->peer, x->now);
 
-	peer->advert = ev->priority == 0 ? 0 : x->now;
 	peer->released = ev->priority == 0 ? x->now : 0;
+	s->hold_until = 0; /* somebody did begin, and may have ended */
 	if (s->state != SERVICE_STATE_BACKUP)
 		return;
 	if (ev->priority == 0 || ev->priority >= s->vrrp.config.priority || !may_preempt(s, x->now))

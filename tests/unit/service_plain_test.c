@@ -214,6 +214,30 @@ static void its_address_after_a_crash_delays_by_a_bounded_time(void **state)
 	assert_true(k.s.alarms[SERVICE_ALARM_CONFLICT]);
 }
 
+/* Having stepped down for it we would let others go first; it has gone by itself. */
+static void a_release_soon_after_our_step_down_is_followed(void **state)
+{
+	struct kit k;
+
+	active(&k, usual);
+	advert(&k, HIGHER);
+	kit_quiesced(&k, k.s.term);
+	kit_addresses(&k, false, true);
+	advert(&k, 0);
+	assert_in_range(until_left(&k, SERVICE_STATE_BACKUP, MTIME_SEC(60)), MTIME_SEC(1),
+			MTIME_MS(1020));
+	finish(&k);
+}
+
+static void its_adverts_are_no_reason_to_miss_the_peer_link(void **state)
+{
+	struct kit k;
+
+	backup(&k, usual, HIGHER);
+	beside(&k, HIGHER, MTIME_SEC(20));
+	assert_false(k.s.alarms[SERVICE_ALARM_PEER_LINK]);
+}
+
 /* ---- preemption --------------------------------------------------------------------------------- */
 
 static void failback_preempts_a_lesser_one_after_its_time(void **state)
@@ -434,6 +458,8 @@ int main(void)
 		cmocka_unit_test(an_advert_after_its_priority_0_begins_active_down_anew),
 		cmocka_unit_test(its_longer_interval_is_learned_up_to_ten_of_ours),
 		cmocka_unit_test(its_address_after_a_crash_delays_by_a_bounded_time),
+		cmocka_unit_test(a_release_soon_after_our_step_down_is_followed),
+		cmocka_unit_test(its_adverts_are_no_reason_to_miss_the_peer_link),
 		cmocka_unit_test(failback_preempts_a_lesser_one_after_its_time),
 		cmocka_unit_test(nobody_better_or_equal_is_preempted),
 		cmocka_unit_test(failback_begins_anew_after_this_node_was_unfit),
