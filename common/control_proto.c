@@ -28,7 +28,7 @@ bool control_command_is_later(const char *name)
 {
 	static const char *const later[] = {
 		"logs",   "events",    "kill",  "reload",
-		"reexec", "wait",  "is-ready", "is-failed", "check", "metrics",
+		"wait",  "is-ready", "is-failed", "check", "metrics",
 	};
 
 	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)

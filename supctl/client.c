@@ -194,7 +194,7 @@ int client_ask(const struct client *c, const json_t *request, json_t **ret_reply
 		if (code != LOST)
 			break;
 		/* Its engine was replaced: a query is asked anew, an action was perhaps begun. */
-		if (!c->is_query)
+		if (!c->is_query && !c->again)
 			code = client_complain(CONTROL_FAILED,
 					       "the connection was lost; %s may go on: see supctl status",
 					       c->action);

@@ -10,6 +10,7 @@ struct client {
 	const char *socket;
 	int wait_ms;	    /* how long the answer may take */
 	bool is_query;	    /* may be asked again when supd's engine was replaced meanwhile */
+	bool again;	    /* so may this action: asked twice it is done once */
 	const char *action; /* what goes on when nobody waits for it: "the failover" */
 };
 

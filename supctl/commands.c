@@ -53,13 +53,15 @@ static int wait_ms(const struct command *command, const struct invocation *in)
  * Ask supd.  CONTROL_OK and *ret_reply, which is the caller's; any other code has been explained.
  * With --json supd's line has been printed as it came, errors too.
  */
-static int ask(const struct command *command, const struct invocation *in, json_t **ret_reply)
+static int ask_for(const struct command *command, const struct invocation *in, json_t *request,
+		   json_t **ret_reply)
 {
-	json_t *request = request_of(command, in), *reply = NULL;
+	json_t *reply = NULL;
 	char *socket = settings_socket(in), *line = NULL;
 	struct client c = { .socket = socket,
 			    .wait_ms = wait_ms(command, in),
 			    .is_query = command->action == NULL,
+			    .again = (command->options & ASKED_AGAIN) != 0,
 			    .action = command->action };
 	const char *message;
 	int code = CONTROL_FAILED;
@@ -86,6 +88,11 @@ static int ask(const struct command *command, const struct invocation *in, json_
 	free(socket);
 	free(line);
 	return code;
+}
+
+static int ask(const struct command *command, const struct invocation *in, json_t **ret_reply)
+{
+	return ask_for(command, in, request_of(command, in), ret_reply);
 }
 
 /* ---- queries -------------------------------------------------------------------------------------- */
@@ -254,6 +261,44 @@ static int run_pause(const struct command *command, const struct invocation *in)
 	return code;
 }
 
+/* The number of supd's present image, or -1. */
+static json_int_t image_of(const json_t *reply)
+{
+	const json_t *image = json_object_get(json_object_get(reply, "result"), "image");
+
+	return json_is_integer(image) ? json_integer_value(image) : -1;
+}
+
+/* The answer comes from the next image: which one is to be replaced is asked first. */
+static int run_reexec(const struct command *command, const struct invocation *in)
+{
+	const struct command *version = command_find("version");
+	struct invocation quiet = *in;
+	char before[64] = "";
+	json_t *reply, *request;
+	int code;
+
+	quiet.json = false;
+	quiet.timeout_ms = 0;
+	code = ask(version, &quiet, &reply);
+	if (code != CONTROL_OK)
+		return code;
+	snprintf(before, sizeof(before), "%s", result_str(reply, "version"));
+	request = request_of(command, in);
+	if (image_of(reply) >= 0)
+		json_object_set_new(json_object_get(request, "args"), "image",
+				    json_integer(image_of(reply)));
+	json_decref(reply);
+	code = ask_for(command, in, request, &reply);
+	if (code != CONTROL_OK)
+		return code;
+	if (!in->json)
+		printf("supd %s took over from supd %s; programs were not touched\n",
+		       result_str(reply, "version"), before);
+	json_decref(reply);
+	return code;
+}
+
 /* ---- without supd --------------------------------------------------------------------------------- */
 
 static int run_keygen(const struct command *command, const struct invocation *in)
@@ -291,6 +336,8 @@ static const struct command commands[] = {
 	{ "pause", "", NAME_NONE, 0, run_pause, "no restarts and no takeovers, on all nodes",
 	  "the pause" },
 	{ "resume", "", NAME_NONE, 0, run_pause, "end a pause", "the end of the pause" },
+	{ "reexec", "", NAME_NONE, ASKED_AGAIN, run_reexec,
+	  "replace supd in place, after an upgrade; programs keep running", "the replacement" },
 	{ "version", "", NAME_NONE, 0, run_version, "versions of supctl and supd", NULL },
 	{ "keygen", "", NAME_NONE, 0, run_keygen, "print a new key for key_file", NULL },
 };

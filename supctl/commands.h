@@ -15,7 +15,12 @@ struct invocation {
 };
 
 /* Options that only some commands take. */
-enum command_option { OPTION_FORCE = 1, OPTION_HERE = 2, OPTION_ALL = 4 };
+enum command_option {
+	OPTION_FORCE = 1,
+	OPTION_HERE = 2,
+	OPTION_ALL = 4,
+	ASKED_AGAIN = 8, /* no option: asked once more where the connection ends before the answer */
+};
 
 enum command_name { NAME_NONE, NAME_OPTIONAL, NAME_REQUIRED };
 

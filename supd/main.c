@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +12,13 @@
 
 #include "common/fd.h"
 #include "common/log.h"
+#include "common/parse.h"
 #include "supd/await.h"
 #include "supd/config/loader.h"
 #include "supd/config/model.h"
+#include "supd/keeper/handover.h"
 #include "supd/keeper/keeper.h"
+#include "supd/keeper/reexec_ask.h"
 #include "supd/keeper/title.h"
 
 /*
@@ -29,6 +33,7 @@ enum exit_status { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_PERMISSION
 struct options {
 	struct loader_options load;
 	bool foreground, check;
+	int adopt_fd, prepare_fd; /* -1; between two images of supd only (keeper/reexec.h) */
 };
 
 static const char usage_text[] =
@@ -43,7 +48,7 @@ static const char usage_text[] =
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
-enum { OPT_NODE = 256, OPT_PREFIX, OPT_CHECK, OPT_VERSION };
+enum { OPT_NODE = 256, OPT_PREFIX, OPT_CHECK, OPT_VERSION, OPT_ADOPT, OPT_PREPARE };
 
 static const struct option long_options[] = {
 	{ "config", required_argument, NULL, 'c' },
@@ -52,6 +57,8 @@ static const struct option long_options[] = {
 	{ "prefix", required_argument, NULL, OPT_PREFIX },
 	{ "check-config", no_argument, NULL, OPT_CHECK },
 	{ "version", no_argument, NULL, OPT_VERSION },
+	{ "adopt", required_argument, NULL, OPT_ADOPT },
+	{ "prepare", required_argument, NULL, OPT_PREPARE },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -72,6 +79,15 @@ static const char *keep(const char *arg)
 	return copy;
 }
 
+static int descriptor(const char *arg)
+{
+	uint64_t fd;
+
+	if (parse_uint(arg, 3, INT_MAX, &fd) < 0)
+		usage_error();
+	return (int)fd;
+}
+
 static void take_option(struct options *o, int c)
 {
 	switch (c) {
@@ -90,6 +106,12 @@ static void take_option(struct options *o, int c)
 	case OPT_CHECK:
 		o->check = true;
 		break;
+	case OPT_ADOPT:
+		o->adopt_fd = descriptor(optarg);
+		break;
+	case OPT_PREPARE:
+		o->prepare_fd = descriptor(optarg);
+		break;
 	case OPT_VERSION:
 		puts("supd " SUPD_VERSION);
 		exit(EXIT_OK);
@@ -105,7 +127,8 @@ static void parse_options(int argc, char **argv, struct options *ret)
 {
 	int c;
 
-	*ret = (struct options){ .load = { .path = SUPD_DEFAULT_CONFIG, .read_key = true } };
+	*ret = (struct options){ .load = { .path = SUPD_DEFAULT_CONFIG, .read_key = true },
+				 .adopt_fd = -1, .prepare_fd = -1 };
 	while ((c = getopt_long(argc, argv, "c:nh", long_options, NULL)) != -1)
 		take_option(ret, c);
 	if (optind < argc) {
@@ -209,7 +232,7 @@ static const struct model *load(const struct options *o)
 }
 
 /* 0, 1 and 2 are open in every process of supd, so that no other descriptor gets their number. */
-static void tidy_descriptors(void)
+static void open_standard(void)
 {
 	int fd;
 
@@ -218,22 +241,70 @@ static void tidy_descriptors(void)
 	while (fd >= 0 && fd < 3);
 	if (fd >= 0)
 		close(fd);
-	fd_close_all_but(NULL, 0);
+}
+
+/* Where the image before this one was replaced: the model that it has brought, its descriptors. */
+static void adopt(struct keeper_args *args, int fd)
+{
+	size_t n = 0;
+	int *fds = NULL, model_fd = -1;
+
+	if (handover_fds(fd, &fds, &n, &model_fd) < 0 || loader_take(model_fd, &args->m) < 0)
+		die("--adopt is for supd itself");
+	for (size_t i = 0; i < n; i++)
+		fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+	close(model_fd);
+	fd_close_all_but(fds, n);
+	free(fds);
+	args->adopt_fd = fd;
+}
+
+/* How to start the next image: as this one, from wherever it stands, and as the same node. */
+static void remember_image(struct image *ret, const struct options *o, const struct model *m)
+{
+	const char *config = model_str(m, m->supd.config_path);
+	ssize_t n = readlink("/proc/self/exe", ret->path, sizeof(ret->path) - 1);
+	size_t i = 0;
+
+	if (n <= 0 || *config == '\0')
+		return;
+	ret->argv[i++] = "supd";
+	ret->argv[i++] = "-c";
+	ret->argv[i++] = config;
+	ret->argv[i++] = "--node";
+	ret->argv[i++] = model_node_name(m, (uint32_t)m->self);
+	if (o->load.prefix) {
+		ret->argv[i++] = "--prefix";
+		ret->argv[i++] = o->load.prefix;
+	}
+	if (o->foreground)
+		ret->argv[i++] = "-n";
+	ret->argc = i;
 }
 
 /* Once nobody is there to read stderr, the system's log is told that it came to nothing. */
-static int run_when_found(struct keeper_args *args)
+static int run_when_found(struct keeper_args *args, const struct options *o)
 {
 	bool daemon = args->ready_fd >= 0;
 	int r = await_self(args), status;
 
 	if (r != 0)
 		return r < 0 ? EXIT_FAILED : EXIT_OK;
+	remember_image(&args->image, o, args->m);
 	status = keeper_run(args);
 	if (status != EXIT_OK && daemon && args->ready_fd < 0)
 		syslog(LOG_DAEMON | LOG_ERR, "supd: did not start when the node's address came; "
 					     "supd -n says why");
 	return status;
+}
+
+static int go_on(struct keeper_args *args, const struct options *o, int argc, char **argv)
+{
+	adopt(args, o->adopt_fd);
+	title_init(&args->title, argc, argv);
+	umask(022);
+	remember_image(&args->image, o, args->m);
+	return keeper_run(args);
 }
 
 int main(int argc, char **argv)
@@ -242,8 +313,13 @@ int main(int argc, char **argv)
 	struct options o;
 	int status;
 
-	tidy_descriptors();
+	open_standard();
 	parse_options(argc, argv, &o);
+	if (o.prepare_fd >= 0)
+		return reexec_ask_answer(&o.load, o.prepare_fd);
+	if (o.adopt_fd >= 0)
+		return go_on(&args, &o, argc, argv);
+	fd_close_all_but(NULL, 0);
 	if (o.check)
 		return check_config(&o);
 	if (geteuid() != 0) {
@@ -257,7 +333,9 @@ int main(int argc, char **argv)
 		args.ready_fd = daemonise();
 	if (chdir("/") < 0)
 		die("cannot chdir to /: %s", strerror(errno));
-	status = args.m->self == MODEL_NONE ? run_when_found(&args) : keeper_run(&args);
+	if (args.m->self != MODEL_NONE)
+		remember_image(&args.image, &o, args.m);
+	status = args.m->self == MODEL_NONE ? run_when_found(&args, &o) : keeper_run(&args);
 	if (status != EXIT_OK)
 		tell_parent(&args.ready_fd, status);
 	return status;

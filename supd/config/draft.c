@@ -43,6 +43,7 @@ const char *pool_at(const struct pool *p, uint32_t off)
 int draft_init(struct draft *d, struct problems *problems)
 {
 	*d = (struct draft){.problems = problems, .self = MODEL_NONE};
+	crypto_hash_sha256_init(&d->text);
 	d->strings.base = DRAFT_STRINGS_OFFSET;
 	d->scratch.base = 1; /* 0 is "not given" */
 	d->services = calloc(MODEL_SERVICES_MAX, sizeof(*d->services));

@@ -2,6 +2,7 @@
 #ifndef SUPD_CONFIG_DRAFT_H
 #define SUPD_CONFIG_DRAFT_H
 
+#include <sodium.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -73,6 +74,7 @@ struct draft {
 	struct draft_program *programs;
 	uint32_t n_nodes, n_services, n_programs;
 	int self;
+	crypto_hash_sha256_state text; /* what was read so far */
 };
 
 /* 0 or -ENOMEM; draft_fini() in either case. */

@@ -17,6 +17,12 @@ struct reading {
 	bool no_file; /* there is no text to speak of */
 };
 
+/* With its NUL, so that no two texts run into one. */
+static void add_to_hash(struct draft *d, const char *text)
+{
+	crypto_hash_sha256_update(&d->text, (const unsigned char *)text, strlen(text) + 1);
+}
+
 /* ---- sections -------------------------------------------------------------------------------- */
 
 static struct draft_head *no_room(struct draft *d, unsigned line, enum key_section kind,
@@ -103,6 +109,7 @@ static void on_section(void *user, const char *section, unsigned line)
 	if (len < sizeof(kind))
 		memcpy(kind, section, len);
 	r->row = NULL;
+	add_to_hash(r->d, section);
 	r->kind = key_section_find(kind);
 	if (r->kind == KEY_SECTIONS_END) {
 		unknown_section(r->d, section, kind, line);
@@ -172,6 +179,8 @@ static void on_key(void *user, const char *section, const char *name, const char
 
 	if (r->kind == KEY_SECTIONS_END)
 		return;
+	add_to_hash(r->d, name);
+	add_to_hash(r->d, text);
 	k = key_find(r->kind, name);
 	if (k == NULL)
 		unknown_key(r->d, r->kind, name, line);
@@ -213,6 +222,7 @@ static void complete_row(struct draft *d, enum key_section kind, struct draft_he
 
 static int complete(struct draft *d)
 {
+	crypto_hash_sha256_final(&d->text, d->supd.m.text_hash);
 	if (d->has_supd)
 		complete_row(d, KEY_SUPD, &d->supd.h);
 	else

@@ -35,6 +35,13 @@ int loader_load_text(const struct loader_options *o, const char *text, size_t le
  */
 int loader_load_isolated(const struct loader_options *o, const struct model **ret_model);
 
+/*
+ * The two halves of that: write a model into an empty memfd (MFD_ALLOW_SEALING) and seal it; map
+ * one read-only.  0, -EPROTO (not a sealed, whole block) or -errno.
+ */
+int loader_seal(const struct model *m, int fd);
+int loader_take(int fd, const struct model **ret_model);
+
 /* Row of the node that has one of this machine's addresses, or MODEL_NONE. */
 int loader_find_self(const struct model *m);
 

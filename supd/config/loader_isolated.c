@@ -33,15 +33,25 @@ static int child(const struct loader_options *o, int fd, pid_t parent)
 	r = loader_load(o, stderr, &m);
 	if (r < 0)
 		return -r;
-	r = fd_write_all(fd, m, m->size);
+	r = loader_seal(m, fd);
 	sodium_memzero(m, m->size);
 	free(m);
-	if (r < 0)
-		return -r;
-	return fcntl(fd, F_ADD_SEALS, SEALS) < 0 ? errno : 0;
+	return -r;
 }
 
-/* Where SIGCHLD is ignored nobody gets the status: then the seals alone tell, see take(). */
+int loader_seal(const struct model *m, int fd)
+{
+	int r = ftruncate(fd, 0) < 0 || lseek(fd, 0, SEEK_SET) < 0 ? -errno : 0;
+
+	if (r == 0)
+		r = fd_write_all(fd, m, m->size);
+	if (r == 0 && fcntl(fd, F_ADD_SEALS, SEALS) < 0)
+		r = -errno;
+	return r;
+}
+
+/* Where SIGCHLD is ignored nobody gets the status: then the seals alone tell, see
+ * loader_take(). */
 static int wait_for(pid_t pid)
 {
 	int status;
@@ -57,8 +67,7 @@ static int wait_for(pid_t pid)
 	return -WEXITSTATUS(status);
 }
 
-/* Map what the child has left; -EPROTO when it is not a sealed, whole block. */
-static int take(int fd, const struct model **ret_model)
+int loader_take(int fd, const struct model **ret_model)
 {
 	struct stat st;
 	void *p;
@@ -93,7 +102,7 @@ int loader_load_isolated(const struct loader_options *o, const struct model **re
 		_exit(child(o, fd, parent));
 	r = pid < 0 ? -errno : wait_for(pid);
 	if (r == 0)
-		r = take(fd, ret_model);
+		r = loader_take(fd, ret_model);
 	close(fd);
 	return r;
 }

@@ -55,6 +55,7 @@ struct model_supd {
 	int log_level; /* enum log_level */
 	mtime engine_timeout; /* resolved: auto is computed from the budgets (core/budget.h) */
 	uint8_t key[32];
+	uint8_t text_hash[32]; /* SHA-256 of the sections, keys and values, in the file's order */
 };
 
 struct model_node {

@@ -58,6 +58,8 @@ static void ev_resume(struct svc_step *x, const struct service_event *ev)
 	if (!was_active && b->state != SERVICE_STATE_TAKING_OVER &&
 	    b->state != SERVICE_STATE_RELEASING && !running) {
 		svc_enter_idle(x, (enum service_cause)b->cause, b->state == SERVICE_STATE_WAITING);
+		if (s->state == (enum service_state)b->state)
+			s->since = b->since;
 		return;
 	}
 	s->may_run = s->quiesced < s->term;

@@ -18,6 +18,7 @@
  *   request.c        a request's life: run, wait, answer; requests from peers
  *   verbs.c          the verb table; is-active, start, stop, restart
  *   verbs_cluster.c  failover, reset: what other nodes take part in
+ *   verbs_reexec.c   version, reexec: supd itself
  *   status.c         status as JSON
  *   status_text.c    alarms and reasons in words
  *   status_paths.c   of it, the paths of the peer link
@@ -44,6 +45,7 @@ enum control_arg {
 	CONTROL_ARG_FORCE = 4,
 	CONTROL_ARG_HERE = 8,
 	CONTROL_ARG_ALL = 16,
+	CONTROL_ARG_IMAGE = 32, /* "image": the one to be replaced, from `version` */
 };
 
 struct control_verb {
@@ -70,6 +72,7 @@ struct control_request {
 	json_t *json;		       /* the request, whole */
 	const char *name;	       /* args.name (in json), or NULL */
 	bool force, here, all;
+	int64_t image; /* -1: not given */
 	mtime began, deadline;
 	json_t *reply; /* set: it has ended */
 
@@ -160,6 +163,9 @@ void control_service_where(const struct engine *e, uint32_t service, mtime now, 
 
 void control_verb_failover(struct control_request *r);
 void control_verb_reset(struct control_request *r);
+/* verbs_reexec.c: reexec, and the version that tells of it. */
+void control_verb_version(struct control_request *r);
+void control_verb_reexec(struct control_request *r);
 /* verbs_pause.c: pause and resume. */
 void control_verb_pause(struct control_request *r);
 /* The service that args.name means; left out: the only one.  False: the request has been failed. */

@@ -273,6 +273,7 @@ void keeper_order_quiesce(struct engine *e, uint32_t service, uint64_t term);
 /* False: it could not be sent, and no HOOK_DONE will come. */
 bool keeper_order_hook(struct engine *e, const struct ipc_hook *hook);
 void keeper_order_hook_kill(struct engine *e, uint64_t order);
+bool keeper_order_reexec(struct engine *e);
 void keeper_send_baton(struct engine *e, uint32_t slot, const void *data, uint32_t len);
 void keeper_feed(struct engine *e);
 void keeper_send_done(struct engine *e);
@@ -393,5 +394,7 @@ void control_remote_result(struct engine *e, uint32_t peer, uint32_t id, const c
 void control_remote_command(struct engine *e, uint32_t peer, uint32_t id, const char *json);
 /* Something changed: requests that wait for a condition look again. */
 void control_poll(struct engine *e);
+/* The keeper's answer to reexec, where no new image gives it. */
+void control_reexec_failed(struct engine *e, const char *why);
 
 #endif

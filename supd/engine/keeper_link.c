@@ -32,6 +32,7 @@ union keeper_msg {
 	struct ipc_gone gone;
 	struct ipc_quiesced quiesced;
 	struct ipc_hook_done hook_done;
+	struct ipc_reexec_failed reexec_failed;
 	struct ipc_channel channel;
 };
 
@@ -156,6 +157,16 @@ static bool on_hook_done(struct engine *e, const struct ipc_hook_done *d)
 	return true;
 }
 
+static bool on_reexec_failed(struct engine *e, const struct ipc_reexec_failed *f)
+{
+	char why[sizeof(f->why)];
+
+	memcpy(why, f->why, sizeof(why));
+	why[sizeof(why) - 1] = '\0';
+	control_reexec_failed(e, why);
+	return true;
+}
+
 static bool on_report(struct engine *e, const union keeper_msg *m)
 {
 	/* Of one form up to here: the row stands where each type has it. */
@@ -217,6 +228,8 @@ static bool handle(struct engine *e, const union keeper_msg *m, size_t len, int 
 		return len == sizeof(m->quiesced) && on_quiesced(e, &m->quiesced);
 	case IPC_HOOK_DONE:
 		return len == sizeof(m->hook_done) && on_hook_done(e, &m->hook_done);
+	case IPC_REEXEC_FAILED:
+		return len == sizeof(m->reexec_failed) && on_reexec_failed(e, &m->reexec_failed);
 	default: /* an integer off the wire */
 		return false;
 	}
@@ -350,6 +363,13 @@ void keeper_order_hook_kill(struct engine *e, uint64_t order)
 	struct ipc_hook_kill k = { .h = header(e, IPC_HOOK_KILL), .order = order };
 
 	send_to_keeper(e, &k, sizeof(k));
+}
+
+bool keeper_order_reexec(struct engine *e)
+{
+	const struct ipc_reexec x = { .h = header(e, IPC_REEXEC), .order = e->next_order++ };
+
+	return send_to_keeper(e, &x, sizeof(x));
 }
 
 void keeper_send_baton(struct engine *e, uint32_t slot, const void *data, uint32_t len)

@@ -328,6 +328,12 @@ static void read_arg(struct control_request *r, const char *key, const json_t *v
 		known = read_flag(r, key, value, CONTROL_ARG_HERE, &r->here);
 	} else if (strcmp(key, "all") == 0) {
 		known = read_flag(r, key, value, CONTROL_ARG_ALL, &r->all);
+	} else if (strcmp(key, "image") == 0) {
+		known = (r->verb->args & CONTROL_ARG_IMAGE) != 0;
+		r->image = json_is_integer(value) ? (int64_t)json_integer_value(value) : -1;
+		if (known && r->image < 0)
+			control_fail(r, CONTROL_USAGE, "%s: argument \"image\" must be a number",
+				     r->verb->name);
 	} else {
 		known = false;
 	}
@@ -359,6 +365,7 @@ static struct control_request *request_new(struct control *c, const char *line, 
 	if (r == NULL)
 		return NULL;
 	r->engine = c->engine;
+	r->image = -1;
 	r->began = mtime_now();
 	r->deadline = r->began + MTIME_MS(CONTROL_TIMEOUT_MS);
 	if (control_parse(line, len, &r->json) < 0) {

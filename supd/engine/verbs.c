@@ -4,7 +4,7 @@
 #include <string.h>
 
 /*
- * The verbs of one node: status, explain, is-active, version, and start, stop, restart of programs
+ * The verbs of one node: status, explain, is-active, and start, stop, restart of programs
  * and services.  An action is posted to the machines first, and the request then waits for the
  * state it asked for; it is edge-free: whoever brings that state about, the request is content.
  */
@@ -419,19 +419,13 @@ static void verb_explain(struct control_request *r)
 		control_done_reply(r, control_explain_json(r->engine, (int)row, mtime_now()));
 }
 
-static void verb_version(struct control_request *r)
-{
-	control_done(r, json_pack("{s:s, s:i}", "version", SUPD_VERSION, "pid",
-				  (int)r->engine->keeper_pid));
-}
-
 static const struct control_verb verbs[] = {
 	{ "status", CONTROL_QUERY, 0, false, verb_status, "services, programs, nodes" },
 	{ "explain", CONTROL_QUERY, CONTROL_ARG_NAME, false, verb_explain,
 	  "why this node is, or is not, active" },
 	{ "is-active", CONTROL_QUERY, CONTROL_ARG_NAME_REQUIRED, false, verb_is_active,
 	  "active or running here" },
-	{ "version", CONTROL_QUERY, 0, false, verb_version, "the version of supd" },
+	{ "version", CONTROL_QUERY, 0, false, control_verb_version, "the version of supd" },
 	{ "start", CONTROL_COMMAND, CONTROL_ARG_NAME_REQUIRED, false, verb_start,
 	  "start a program or a service" },
 	{ "stop", CONTROL_COMMAND, CONTROL_ARG_NAME_REQUIRED | CONTROL_ARG_HERE, false, verb_stop,
@@ -444,6 +438,8 @@ static const struct control_verb verbs[] = {
 	  "clear the failed latch" },
 	{ "pause", CONTROL_COMMAND, 0, false, control_verb_pause, "no restarts and no takeovers" },
 	{ "resume", CONTROL_COMMAND, 0, false, control_verb_pause, "end a pause" },
+	{ "reexec", CONTROL_COMMAND, CONTROL_ARG_IMAGE, false, control_verb_reexec,
+	  "replace supd in place; programs keep running" },
 };
 
 const struct control_verb *control_verb_find(const char *name)

@@ -13,9 +13,9 @@
 /*
  * What the processes of supd say to each other.
  *
- *   engine -> keeper   FEED START SIGNAL KILL QUIESCE BATON DONE HOOK HOOK_KILL
+ *   engine -> keeper   FEED START SIGNAL KILL QUIESCE BATON DONE HOOK HOOK_KILL REEXEC
  *   keeper -> engine   WELCOME RUN BATON READY FED SPAWNED SPAWN_FAILED EXITED GONE QUIESCED
- *                      CHANNEL SHUTDOWN HOOK_DONE
+ *                      CHANNEL SHUTDOWN HOOK_DONE REEXEC_FAILED
  *   keeper -> net      CHANNEL                     keeper -> scribe   CHANNEL STREAM
  *   engine -> net      OPEN_PEER OPEN_SERVICE ADDRESS ROUTES
  *   net -> engine      PEER_SOCKET SERVICE_SOCKETS ADDRESS_RESULT ADDRESS_LOST LINK GATEWAY
@@ -36,7 +36,7 @@
 	X(OPEN_PEER) X(OPEN_SERVICE) X(ADDRESS) X(ROUTES)                                          \
 	X(PEER_SOCKET) X(SERVICE_SOCKETS) X(ADDRESS_RESULT) X(ADDRESS_LOST) X(LINK) X(GATEWAY)     \
 	X(STATE_LOAD) X(STATE_SAVE) X(STATE) X(STATE_SAVED)                                        \
-	X(HOOK) X(HOOK_DONE) X(HOOK_KILL)
+	X(HOOK) X(HOOK_DONE) X(HOOK_KILL) X(REEXEC) X(REEXEC_FAILED)
 
 enum ipc_type {
 	IPC_NONE,
@@ -177,6 +177,15 @@ struct ipc_done {
 	struct ipc_header h;
 };
 
+/*
+ * Replace every process of supd by the binary that stands at its path now, and keep the programs.
+ * REEXEC_FAILED answers; success is the end of this engine, and a new one's WELCOME.
+ */
+struct ipc_reexec {
+	struct ipc_header h;
+	uint64_t order;
+};
+
 /* ---- keeper -> engine ------------------------------------------------------------------- */
 
 /*
@@ -188,7 +197,7 @@ struct ipc_done {
 struct ipc_welcome {
 	struct ipc_header h; /* generation: the engine's own */
 	pid_t keeper_pid;
-	uint32_t pad;
+	uint32_t image; /* 0, and one more with each replacement in place */
 	mtime started;	     /* of supd */
 	uint32_t engine_restarts;
 	bool has_cgroup, has_cgroup_kill;
@@ -302,6 +311,13 @@ struct ipc_hook_done {
 	bool ok;	/* it ran, and exited with 0 */
 	bool timed_out; /* killed by the keeper: it is dead */
 	uint8_t pad[6];
+};
+
+/* Nothing has changed, but perhaps net, scribe and engine were started anew. */
+struct ipc_reexec_failed {
+	struct ipc_header h;
+	uint64_t order;
+	char why[256];
 };
 
 /* supd is to end: hand over, release, then DONE. */

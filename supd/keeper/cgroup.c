@@ -260,6 +260,22 @@ int cgroup_leaf_make(int parent_fd, const char *name, unsigned *n, struct cgroup
 	return 0;
 }
 
+int cgroup_leaf_open(int parent_fd, const char *name, struct cgroup_leaf *ret)
+{
+	struct cgroup_leaf l = CGROUP_LEAF_NONE;
+	int r;
+
+	l.parent_fd = parent_fd;
+	if ((size_t)snprintf(l.name, sizeof(l.name), "%s", name) >= sizeof(l.name))
+		return -ENAMETOOLONG;
+	r = leaf_open(&l);
+	if (r < 0)
+		leaf_close(&l);
+	else
+		*ret = l;
+	return r;
+}
+
 void cgroup_leaf_drop(struct cgroup_leaf *l)
 {
 	if (l->dir_fd < 0)

@@ -50,6 +50,8 @@ int cgroup_make(int parent_fd, const char *name, int *ret_fd);
  * (FACTS.md L).
  */
 int cgroup_leaf_make(int parent_fd, const char *name, unsigned *n, struct cgroup_leaf *ret);
+/* Open one that exists: 0 or -errno. */
+int cgroup_leaf_open(int parent_fd, const char *name, struct cgroup_leaf *ret);
 /* Remove it (with what its processes made below) and close it.  Legal without a leaf. */
 void cgroup_leaf_drop(struct cgroup_leaf *l);
 /* Kill all that is in it or below: dead when this returns. */

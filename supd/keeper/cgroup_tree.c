@@ -93,13 +93,12 @@ static int clear_recorded(struct keeper *k, const char *own)
 
 /* ---- ours --------------------------------------------------------------------------------------- */
 
+/* The directory that `place` names, and the tree in it. */
 static int open_base(struct keeper *k)
 {
 	char path[CGROUP_PATH_MAX * 2];
-	int r = cgroup_find(k->tree_name, &k->place);
+	int r;
 
-	if (r < 0)
-		return r;
 	snprintf(path, sizeof(path), "%s%s", k->place.mount, k->place.base);
 	k->base_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (k->base_fd < 0)
@@ -117,6 +116,22 @@ static int join_self(struct keeper *k)
 	return r < 0 ? r : cgroup_join(k->self_leaf.dir_fd);
 }
 
+/* The directories below programs.N, made where they are not there. */
+static int open_programs(struct keeper *k)
+{
+	int r = cgroup_make(k->programs_fd, "node.programs", &k->node_fd);
+	if (r == 0)
+		r = cgroup_make(k->programs_fd, "node.hooks", &k->hooks_fd);
+	for (uint32_t i = 0; r == 0 && i < k->m->n_services; i++) {
+		struct service *s = &k->services[i];
+
+		r = cgroup_make(k->programs_fd, model_service_name(k->m, i), &s->dir_fd);
+		if (r == 0)
+			s->kill_fd = openat(s->dir_fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+	}
+	return r;
+}
+
 static int make_programs(struct keeper *k, const char *tree_path)
 {
 	struct cgroup_leaf l;
@@ -132,24 +147,16 @@ static int make_programs(struct keeper *k, const char *tree_path)
 	if ((size_t)snprintf(k->programs_path, sizeof(k->programs_path), "%s/%s", tree_path,
 			     l.name) >= sizeof(k->programs_path))
 		return -ENAMETOOLONG;
-	r = cgroup_make(k->programs_fd, "node.programs", &k->node_fd);
-	if (r == 0)
-		r = cgroup_make(k->programs_fd, "node.hooks", &k->hooks_fd);
-	for (uint32_t i = 0; r == 0 && i < k->m->n_services; i++) {
-		struct service *s = &k->services[i];
-
-		r = cgroup_make(k->programs_fd, model_service_name(k->m, i), &s->dir_fd);
-		if (r == 0)
-			s->kill_fd = openat(s->dir_fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
-	}
-	return r;
+	return open_programs(k);
 }
 
 static int open_tree(struct keeper *k)
 {
 	char path[CGROUP_PATH_MAX];
-	int r = open_base(k);
+	int r = cgroup_find(k->tree_name, &k->place);
 
+	if (r == 0)
+		r = open_base(k);
 	if (r < 0)
 		return r;
 	if ((size_t)snprintf(path, sizeof(path), "%s/%s", k->place.base, k->tree_name) >=
@@ -191,6 +198,32 @@ int cgroup_tree_open(struct keeper *k)
 			  strerror(-r));
 	else if (!k->has_cgroup_kill)
 		log_warn("no cgroup.kill (before Linux 5.14): trees are killed process by process");
+	return r;
+}
+
+int cgroup_tree_adopt(struct keeper *k, const struct cgroup_names *names)
+{
+	struct cgroup_leaf l;
+	int r;
+
+	rundir_tree_name(k->m, k->tree_name, sizeof(k->tree_name));
+	snprintf(k->place.mount, sizeof(k->place.mount), "%s", names->mount);
+	snprintf(k->place.base, sizeof(k->place.base), "%s", names->base);
+	snprintf(k->programs_name, sizeof(k->programs_name), "%s", names->programs);
+	snprintf(k->programs_path, sizeof(k->programs_path), "%s", names->path);
+	r = open_base(k);
+	if (r == 0)
+		r = cgroup_leaf_open(k->tree_fd, names->self, &k->self_leaf);
+	if (r == 0)
+		r = cgroup_leaf_open(k->tree_fd, names->programs, &l);
+	if (r < 0)
+		return r;
+	k->programs_fd = l.dir_fd;
+	k->programs_kill_fd = l.kill_fd;
+	k->programs_events_fd = l.events_fd;
+	r = open_programs(k);
+	k->has_cgroup = r == 0;
+	k->has_cgroup_kill = k->has_cgroup && k->self_leaf.kill_fd >= 0;
 	return r;
 }
 

@@ -22,6 +22,17 @@ struct keeper;
  */
 int cgroup_tree_open(struct keeper *k);
 
+/* The names of a tree that this process lives in already: an image of the keeper before made it. */
+struct cgroup_names {
+	const char *mount, *base; /* as struct cgroup_place */
+	const char *self;	  /* the leaf self.N */
+	const char *programs;	  /* the directory programs.N */
+	const char *path;	  /* keeper's programs_path */
+};
+
+/* Open it: 0 or -errno. */
+int cgroup_tree_adopt(struct keeper *k, const struct cgroup_names *names);
+
 /* Leave the tree and remove it. */
 void cgroup_tree_close(struct keeper *k);
 

@@ -5,6 +5,7 @@
 #include "supd/keeper/guard.h"
 #include "supd/keeper/hook.h"
 #include "supd/keeper/notify.h"
+#include "supd/keeper/reexec.h"
 #include "supd/keeper/roles.h"
 #include "supd/keeper/run.h"
 #include "supd/keeper/service.h"
@@ -146,6 +147,7 @@ void ending_begin(struct keeper *k)
 {
 	if (k->ending != ENDING_NOT)
 		return;
+	reexec_cancel(k);
 	notify_systemd("STOPPING=1");
 	enter(k, ENDING_TREES);
 	ending_poll(k);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -371,17 +372,63 @@ static void watch(struct keeper *k, struct guard *g)
 	ev_io_start(k->loop, &g->sync);
 }
 
-static int guard_make(struct keeper *k, struct service *s)
+static struct guard *guard_new(struct keeper *k, const struct service *s)
 {
 	struct guard *g = calloc(1, sizeof(*g));
-	int pair[2], r;
 
 	if (!g)
-		return -ENOMEM;
+		return NULL;
 	*g = (struct guard){ .k = k, .service = s->row, .pidfd = -1, .pid_ns = -1, .mnt_ns = -1,
 			     .sync_fd = -1, .leaf = CGROUP_LEAF_NONE, .started = mtime_now() };
 	ev_init(&g->death, on_death);
 	ev_init(&g->sync, on_sync);
+	return g;
+}
+
+int guard_adopt(struct keeper *k, struct service *s, const struct guard_left *left)
+{
+	struct guard *g = guard_new(k, s);
+	int r = g ? 0 : -ENOMEM;
+
+	if (r == 0 && left->leaf)
+		r = cgroup_leaf_open(s->dir_fd, left->leaf, &g->leaf);
+	if (r == 0) {
+		g->pidfd = pidfd_open(left->pid, 0);
+		r = g->pidfd < 0 ? -errno : 0;
+	}
+	if (r < 0) {
+		free(g);
+		return r;
+	}
+	g->pid = left->pid;
+	g->pid_ns = left->pid_ns;
+	g->mnt_ns = left->mnt_ns;
+	g->used = left->used;
+	g->ready = true;
+	ev_io_set(&g->death, g->pidfd, EV_READ);
+	g->death.data = g;
+	ev_io_start(k->loop, &g->death);
+	g->next = k->guards;
+	k->guards = g;
+	s->guard = g;
+	return 0;
+}
+
+bool guard_any_changing(const struct keeper *k)
+{
+	for (const struct guard *g = k->guards; g; g = g->next)
+		if (!g->ready || g->retired)
+			return true;
+	return false;
+}
+
+static int guard_make(struct keeper *k, struct service *s)
+{
+	struct guard *g = guard_new(k, s);
+	int pair[2], r;
+
+	if (!g)
+		return -ENOMEM;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
 		guard_free(g);
 		return -errno;

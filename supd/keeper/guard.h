@@ -3,6 +3,7 @@
 #define SUPD_KEEPER_GUARD_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct guard;
 struct keeper;
@@ -14,6 +15,17 @@ struct service;
 
 /* Make one unless there is one, or a wait for the next try is on. */
 void guard_want(struct keeper *k, struct service *s);
+
+/* A guard of an image before this one, which goes on; the descriptors are taken over.  0 or -errno. */
+struct guard_left {
+	pid_t pid;
+	const char *leaf; /* NULL: without cgroup v2 */
+	int pid_ns, mnt_ns;
+	bool used;
+};
+int guard_adopt(struct keeper *k, struct service *s, const struct guard_left *left);
+/* Whether one is being made, or is on its way out. */
+bool guard_any_changing(const struct keeper *k);
 
 /* The guard to clone into; NULL: not ready (yet). */
 struct guard *guard_ready(const struct service *s);

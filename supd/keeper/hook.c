@@ -430,6 +430,14 @@ bool hook_any(const struct keeper *k)
 	return k->hooks != NULL;
 }
 
+bool hook_any_but_probes(const struct keeper *k)
+{
+	for (const struct hook *h = k->hooks; h; h = h->next)
+		if (!hook_is_probe((enum ipc_hook_kind)h->order.kind))
+			return true;
+	return false;
+}
+
 bool hook_any_of_service(const struct keeper *k, uint32_t service, bool alive)
 {
 	for (const struct hook *h = k->hooks; h; h = h->next) {

@@ -37,6 +37,8 @@ void hook_poll(struct keeper *k);
 
 /* Whether one is not gone. */
 bool hook_any(const struct keeper *k);
+/* The same, probes apart: whoever asked for one asks again. */
+bool hook_any_but_probes(const struct keeper *k);
 /* Whether one of a service's programs is not gone; `alive`: or not even killed. */
 bool hook_any_of_service(const struct keeper *k, uint32_t service, bool alive);
 /* Whether this child is the main process of one. */

@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "supd/keeper/cgroup_tree.h"
 #include "supd/keeper/guard.h"
+#include "supd/keeper/handover.h"
 #include "supd/keeper/pidfile.h"
 #include "supd/keeper/process.h"
 #include "supd/keeper/roles.h"
@@ -77,7 +78,8 @@ static void init_fds(struct keeper *k)
 					     .leaf = CGROUP_LEAF_NONE };
 		channel_init(&k->roles[i].channel, -1);
 	}
-	k->self_leaf = CGROUP_LEAF_NONE;
+	k->self_leaf = k->reexec.leaf = CGROUP_LEAF_NONE;
+	k->reexec.pidfd = k->reexec.model_fd = k->reexec.problems_fd = -1;
 }
 
 static struct keeper *keeper_new(const struct keeper_args *args)
@@ -89,6 +91,7 @@ static struct keeper *keeper_new(const struct keeper_args *args)
 		return NULL;
 	k->m = m;
 	k->title = args->title;
+	k->image = &args->image;
 	k->ready_fd = args->ready_fd;
 	k->started = mtime_now();
 	k->role_leaf_n = k->hook_n = 1;
@@ -271,6 +274,20 @@ static int keeper_open(struct keeper *k)
 	return r;
 }
 
+/* What is alive is watched from the first moment on, and its deadlines hold. */
+static int keeper_adopt(struct keeper *k, int fd)
+{
+	int r = open_own_fds(k);
+
+	if (r == 0)
+		r = open_watches(k);
+	if (r == 0)
+		r = handover_read(k, fd);
+	if (r == 0)
+		service_arm_deadline(k);
+	return r;
+}
+
 static void keeper_loop(struct keeper *k)
 {
 	log_init(k->log_pipe[1], "keeper", (enum log_level)k->m->supd.log_level, true);
@@ -291,7 +308,7 @@ int keeper_run(const struct keeper_args *args)
 		die("out of memory");
 	title_set(&k->title, "keeper", NULL);
 	process_prepare(&k->inherited);
-	if (keeper_open(k) == 0)
+	if ((args->adopt_fd > 0 ? keeper_adopt(k, args->adopt_fd) : keeper_open(k)) == 0)
 		keeper_loop(k);
 	status = k->status;
 	keeper_free(k);

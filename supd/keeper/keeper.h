@@ -2,6 +2,7 @@
 #ifndef SUPD_KEEPER_KEEPER_H
 #define SUPD_KEEPER_KEEPER_H
 
+#include "supd/keeper/reexec.h"
 #include "supd/keeper/title.h"
 
 struct model;
@@ -25,6 +26,8 @@ struct keeper_args {
 	 */
 	int ready_fd;
 	int lock_fd; /* > 0: of keeper_lock(), done already; 0: keeper_run() does it */
+	int adopt_fd; /* > 0: of handover.h: go on where the image before this one was replaced */
+	struct image image; /* how to start the next one; all zero: it cannot be */
 	struct title title; /* the memory of the command line; all zero: none */
 };
 

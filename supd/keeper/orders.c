@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "supd/keeper/ending.h"
 #include "supd/keeper/hook.h"
+#include "supd/keeper/reexec.h"
 #include "supd/keeper/roles.h"
 #include "supd/keeper/run.h"
 #include "supd/keeper/service.h"
@@ -215,6 +216,18 @@ static void done(struct keeper *k, const void *msg)
 	ending_begin(k);
 }
 
+static bool reexec_is_valid(const struct keeper *k, const void *msg, size_t len)
+{
+	(void)msg;
+	(void)len;
+	return !k->shutdown && k->ending == ENDING_NOT;
+}
+
+static void reexec(struct keeper *k, const void *msg)
+{
+	reexec_begin(k, msg);
+}
+
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
 static const struct order orders[IPC_TYPES_END] = {
@@ -226,6 +239,7 @@ static const struct order orders[IPC_TYPES_END] = {
 	[IPC_BATON] = { offsetof(struct ipc_baton, data), baton_is_valid, keep_baton },
 	[IPC_HOOK] = { sizeof(struct ipc_hook), hook_is_valid, start_hook },
 	[IPC_HOOK_KILL] = { sizeof(struct ipc_hook_kill), hook_kill_is_valid, kill_hook },
+	[IPC_REEXEC] = { sizeof(struct ipc_reexec), reexec_is_valid, reexec },
 	[IPC_DONE] = { sizeof(struct ipc_done), done_is_valid, done },
 };
 

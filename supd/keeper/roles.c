@@ -2,8 +2,10 @@
 #include "supd/keeper/roles.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "common/fd.h"
@@ -28,6 +30,9 @@
  *     |   scribe    \            a new scribe:  STREAM*, CHANNEL to both
  *     +------------ net
  *
+ * The roles that an image of the keeper before this one (reexec.h) has killed are waited for, and
+ * started anew: a scribe that a disk holds is not joined by a second one.
+ *
  * A dead engine's last words are heard (its batons above all), but what it wanted started is not:
  * the next engine decides that again.
  */
@@ -35,6 +40,7 @@
 #define ROLE_QUICK     MTIME_SEC(5)
 #define ROLE_DELAY_MIN MTIME_MS(10)
 #define ROLE_DELAY_MAX MTIME_SEC(1)
+#define ENGINE_DEATH_MS 20 /* it takes a few microseconds; it never waits for a disk */
 
 static const char *const names[ROLES_END] = {
 	[ROLE_NET] = "net", [ROLE_SCRIBE] = "scribe", [ROLE_ENGINE] = "engine"
@@ -178,6 +184,7 @@ static void welcome(struct keeper *k)
 {
 	struct ipc_welcome m = { .h = { IPC_WELCOME, k->generation },
 				 .keeper_pid = getpid(),
+				 .image = k->image_n,
 				 .started = k->started,
 				 .engine_restarts = k->generation - 1,
 				 .has_cgroup = k->has_cgroup,
@@ -301,14 +308,17 @@ static void on_death(struct ev_loop *loop, ev_io *w, int revents)
 		ending_poll(k);
 		return;
 	}
-	if (signo)
+	if (r->replaced)
+		log_info("the %s of the image before is gone", names[r->id]);
+	else if (signo)
 		log_error("the %s was killed by signal %d, starting it again", names[r->id], signo);
 	else
 		log_error("the %s ended with status %d, starting it again", names[r->id], code);
 	if (r->id == ROLE_ENGINE && k->shutdown)
 		k->engine_deaths++;
-	if (mtime_now() - r->started >= ROLE_QUICK)
+	if (mtime_now() - r->started >= ROLE_QUICK || r->replaced)
 		r->delay = 0;
+	r->replaced = false;
 	schedule(r);
 	ending_poll(k);
 }
@@ -332,6 +342,35 @@ static void watch(struct role *r)
 	ev_set_priority(&r->reader, EV_MAXPRI);
 	ev_io_start(loop, &r->death);
 	ev_io_start(loop, &r->reader);
+}
+
+int role_adopt(struct role *r, pid_t pid, const char *leaf)
+{
+	int result = leaf ? cgroup_leaf_open(r->k->tree_fd, leaf, &r->leaf) : 0;
+
+	if (result < 0)
+		return result;
+	r->pidfd = pidfd_open(pid, 0);
+	if (r->pidfd < 0)
+		return -errno;
+	r->pid = pid;
+	r->replaced = true;
+	ev_io_init(&r->death, on_death, r->pidfd, EV_READ);
+	r->death.data = r;
+	ev_io_start(r->k->loop, &r->death);
+	return 0;
+}
+
+int roles_kill(struct keeper *k)
+{
+	struct pollfd p = { .fd = k->roles[ROLE_ENGINE].pidfd, .events = POLLIN };
+
+	for (int i = 0; i < ROLES_END; i++)
+		role_kill(&k->roles[i]);
+	if (p.fd >= 0 && poll(&p, 1, ENGINE_DEATH_MS) <= 0)
+		return -ETIMEDOUT;
+	orders_last_words(k);
+	return 0;
 }
 
 static int role_fork(struct role *r, int pair[2])

@@ -12,6 +12,15 @@
 int roles_open(struct keeper *k);
 
 /*
+ * One that an image of the keeper before this one has killed: it is started anew once it is dead.
+ * 0 or -errno.
+ */
+int role_adopt(struct role *r, pid_t pid, const char *leaf);
+
+/* Kill all three; the engine is dead, and its last words are heard, when this returns 0; -errno. */
+int roles_kill(struct keeper *k);
+
+/*
  * Send to a role.  One that is gone, or whose queue is full, is killed (and so replaced): it would
  * never learn what it missed.  A role that is not up misses nothing: it is told all when it starts.
  */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "common/fd.h"
@@ -276,6 +277,37 @@ void run_watch(struct keeper *k, struct program *p)
 	r->exec.data = r->death.data = p;
 	ev_io_start(k->loop, &r->exec);
 	ev_io_start(k->loop, &r->death);
+}
+
+int run_adopt(struct keeper *k, struct program *p, const char *leaf)
+{
+	struct service *s = run_service(k, p);
+	struct run *r = &p->run;
+	int result = leaf ? cgroup_leaf_open(s ? s->dir_fd : k->node_fd, leaf, &r->leaf) : 0;
+
+	if (result < 0)
+		return result;
+	r->pidfd = pidfd_open(r->pid, 0);
+	if (r->pidfd < 0)
+		return -errno;
+	if (leaf)
+		run_watch_leaf(k, &r->leaf);
+	ev_init(&r->exec, on_exec);
+	ev_io_init(&r->death, on_death, r->pidfd, EV_READ);
+	r->exec.data = r->death.data = p;
+	ev_io_start(k->loop, &r->death);
+	return 0;
+}
+
+const struct program *run_any_changing(const struct keeper *k)
+{
+	for (uint32_t i = 0; i < k->m->n_programs; i++) {
+		const struct program *p = &k->programs[i];
+
+		if (p->pending || (p->run.state != RUN_NONE && p->run.state != RUN_UP))
+			return p;
+	}
+	return NULL;
 }
 
 /* ---- the look at all ------------------------------------------------------------------------------ */

@@ -21,6 +21,14 @@ void run_start_pending(struct keeper *k, uint32_t service);
 /* Answer a START that waits for its guard, if there is one. */
 void run_refuse_pending(struct keeper *k, struct program *p, enum ipc_stage stage, int error);
 
+/*
+ * A run of an image before this one, which goes on: p->run is filled in but for its watches, and
+ * `leaf` names its cgroup (NULL: none).  0 or -errno.
+ */
+int run_adopt(struct keeper *k, struct program *p, const char *leaf);
+/* The first program with a run that is neither up nor over, or a start that waits; NULL: none. */
+const struct program *run_any_changing(const struct keeper *k);
+
 void run_signal(struct keeper *k, struct program *p, int signo);
 /* Kill the tree: dead when this returns (without cgroup v2: the process group is). */
 void run_kill(struct keeper *k, struct program *p);

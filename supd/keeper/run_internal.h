@@ -21,6 +21,8 @@ void run_check_pending(struct keeper *k, struct program *p);
 /* run_leaf.c */
 /* That of the next start, unless it is there: 0 or -errno. */
 int run_make_leaf(struct keeper *k, struct program *p);
+/* Watch it for its end: where that cannot be had (fs.inotify limits), run_poll() finds the end. */
+void run_watch_leaf(struct keeper *k, struct cgroup_leaf *l);
 void run_drop_leaf(struct keeper *k, struct cgroup_leaf *l);
 
 #endif

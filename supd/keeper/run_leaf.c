@@ -15,22 +15,26 @@
 
 #define REFILL_STEP 16 /* leaves at a time: 0.1 ms each */
 
+void run_watch_leaf(struct keeper *k, struct cgroup_leaf *l)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", l->events_fd);
+	l->wd = inotify_add_watch(k->inotify_fd, path, IN_MODIFY);
+}
+
 int run_make_leaf(struct keeper *k, struct program *p)
 {
 	struct service *s = run_service(k, p);
-	char path[64];
 	int r;
 
 	if (!k->has_cgroup || p->next.dir_fd >= 0)
 		return 0;
 	r = cgroup_leaf_make(s ? s->dir_fd : k->node_fd, model_program_name(k->m, p->row),
 			     &p->leaf_n, &p->next);
-	if (r < 0)
-		return r;
-	/* Where the watch cannot be had (fs.inotify limits), run_poll() finds the end. */
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", p->next.events_fd);
-	p->next.wd = inotify_add_watch(k->inotify_fd, path, IN_MODIFY);
-	return 0;
+	if (r == 0)
+		run_watch_leaf(k, &p->next);
+	return r;
 }
 
 void run_drop_leaf(struct keeper *k, struct cgroup_leaf *l)

@@ -12,6 +12,7 @@
 #include "supd/keeper/guard.h"
 #include "supd/keeper/notify.h"
 #include "supd/keeper/orders.h"
+#include "supd/keeper/reexec.h"
 #include "supd/keeper/roles.h"
 #include "supd/keeper/run.h"
 #include "supd/keeper/state.h"
@@ -92,7 +93,7 @@ static bool is_ours(const struct keeper *k, pid_t pid)
 	for (uint32_t i = 0; i < k->m->n_programs; i++)
 		if (k->programs[i].run.pidfd >= 0 && k->programs[i].run.pid == pid)
 			return true;
-	return hook_owns(k, pid);
+	return pid == k->reexec.pid || hook_owns(k, pid);
 }
 
 static void reap_orphans(const struct keeper *k)
@@ -120,6 +121,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 	guard_poll(k);
 	run_poll(k);
 	hook_poll(k);
+	reexec_poll(k);
 	reap_orphans(k);
 	ending_poll(k);
 }

@@ -13,6 +13,7 @@
 #include "supd/ipc/channel.h"
 #include "supd/ipc/msg.h"
 #include "supd/keeper/cgroup.h"
+#include "supd/keeper/reexec.h"
 #include "supd/keeper/title.h"
 
 /*
@@ -44,6 +45,7 @@ struct role {
 	ev_io death, reader, writer;
 	ev_timer again;
 	mtime started, delay;
+	bool replaced; /* killed by the image before this one */
 };
 
 struct guard {
@@ -147,6 +149,19 @@ struct program {
 	struct run run;
 };
 
+enum reexec_phase { REEXEC_NOT, REEXEC_PREPARING, REEXEC_WAITING };
+
+/* A replacement of this image that is under way (reexec.h). */
+struct reexec {
+	enum reexec_phase phase;
+	uint64_t order;
+	pid_t pid; /* of the child that prepares; 0 */
+	int pidfd, model_fd, problems_fd;
+	struct cgroup_leaf leaf;
+	ev_io death;
+	mtime since; /* of the phase */
+};
+
 struct baton {
 	uint32_t len; /* 0: none */
 	uint8_t data[IPC_BATON_MAX];
@@ -166,6 +181,9 @@ enum ending { ENDING_NOT, ENDING_TREES, ENDING_ENGINE, ENDING_NET, ENDING_SCRIBE
 struct keeper {
 	const struct model *m;
 	struct title title;
+	const struct image *image; /* how the next one is started */
+	uint32_t image_n; /* 0, and one more with each replacement in place */
+	struct reexec reexec;
 	int ready_fd;
 	struct ev_loop *loop;
 	mtime started;

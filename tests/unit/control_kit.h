@@ -43,6 +43,8 @@ struct control_kit {
 	} sent[KIT_NOTES_MAX]; /* to peers */
 	unsigned n_sent;
 	int send_error;
+	unsigned n_reexecs; /* asked of the keeper */
+	bool keeper_is_deaf;
 };
 
 int kit_setup(void **state);

@@ -615,10 +615,32 @@ static void reset_of_all_does_not_wait_for_who_falls_silent(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, kit_setup, kit_teardown)
 
+static void reexec_waits_for_another_image(void **state)
+{
+	struct control_kit *k = *state;
+
+	k->e->welcome.image = 4;
+	kit_check(k, "{\"command\":\"reexec\",\"args\":{\"image\":\"4\"}}", CONTROL_USAGE,
+		  "must be a number");
+	kit_check(k, "{\"command\":\"status\",\"args\":{\"image\":4}}", CONTROL_USAGE,
+		  "no such argument");
+	assert_int_equal(k->n_reexecs, 0);
+	kit_send(k, "{\"command\":\"reexec\",\"args\":{\"image\":4}}\n");
+	kit_expect_silence(k);
+	assert_int_equal(k->n_reexecs, 1);
+	control_reexec_failed(k->e, "no such binary");
+	kit_expect(kit_reply(k), CONTROL_FAILED, "no such binary");
+	kit_check(k, "{\"command\":\"reexec\",\"args\":{\"image\":3}}", CONTROL_OK, NULL);
+	assert_int_equal(k->n_reexecs, 1);
+	k->keeper_is_deaf = true;
+	kit_check(k, "{\"command\":\"reexec\"}", CONTROL_FAILED, "takes no orders");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(start_is_answered_when_the_program_runs),
+		TEST(reexec_waits_for_another_image),
 		TEST(start_of_a_running_program_is_done_already),
 		TEST(start_says_why_the_program_does_not_run),
 		TEST(start_times_out_and_the_start_goes_on),

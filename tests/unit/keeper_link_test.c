@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -38,6 +39,7 @@ struct rig {
 	uint32_t node_baton_len;
 	unsigned hooks;
 	struct service_event hook;
+	char reexec_failed[256];
 };
 
 static struct rig *rig;
@@ -81,6 +83,11 @@ void service_io_quiesced(struct engine *e, const struct ipc_quiesced *q)
 
 void control_poll(struct engine *e)
 {
+}
+
+void control_reexec_failed(struct engine *e, const char *why)
+{
+	snprintf(rig->reexec_failed, sizeof(rig->reexec_failed), "%s", why);
 }
 
 void keeper_silence(struct engine *e, bool dead)
@@ -696,6 +703,19 @@ static void order_fence(uint64_t term, struct ipc_hook *ret)
 	assert_int_equal(ret->h.type, IPC_HOOK);
 }
 
+static void a_refused_replacement_is_told_with_its_reason(void **state)
+{
+	struct ipc_reexec_failed f = { .h = header(IPC_REEXEC_FAILED), .order = 1 };
+
+	make_ready();
+	memset(f.why, 'x', sizeof(f.why)); /* no end */
+	say(&f, sizeof(f));
+	assert_int_equal(strlen(rig->reexec_failed), sizeof(f.why) - 1);
+	snprintf(f.why, sizeof(f.why), "no such binary");
+	say(&f, sizeof(f));
+	assert_string_equal(rig->reexec_failed, "no such binary");
+}
+
 static void say_hook_done(uint64_t order, bool ok)
 {
 	struct ipc_hook_done d = { .h = header(IPC_HOOK_DONE), .order = order, .ok = ok,
@@ -877,6 +897,7 @@ int main(void)
 		T(answer_to_what_was_never_sent_does_not_count),
 		T(closed_channel_before_done_is_not_the_end),
 		T(fence_command_is_ordered_for_a_node_and_its_end_is_an_event),
+		T(a_refused_replacement_is_told_with_its_reason),
 		T(only_the_newest_fence_command_is_heard),
 		T(fence_command_that_cannot_be_ordered_has_failed),
 		T(messages_that_make_no_sense_change_nothing),

@@ -411,6 +411,26 @@ static void the_deadline_kills_without_the_engine(void **state)
 	world_stop(w);
 }
 
+/* One that was not started by main() does not know what to execute; and it goes on. */
+static void a_replacement_that_cannot_be_is_refused(void **state)
+{
+	const struct ipc_reexec x = { .h = { IPC_REEXEC, 0 }, .order = 77 };
+	struct world *w = *state;
+	struct ipc_reexec_failed f;
+	struct ipc_spawned s;
+
+	world_start(w, SERVICE("s", "1", "") PROGRAM("p", "service = s\n" SLEEP));
+	s = world_spawn(w, "p", 1);
+	for (int i = 0; i < 2; i++) {
+		world_send(w, &x, sizeof(x));
+		world_expect(w, IPC_REEXEC_FAILED, &f, sizeof(f));
+		assert_int_equal(f.order, 77);
+		assert_non_null(strstr(f.why, "not known"));
+	}
+	assert_int_equal(kill(s.pid, 0), 0);
+	world_stop(w);
+}
+
 static void a_feed_moves_the_deadline(void **state)
 {
 	struct world *w = *state;
@@ -482,6 +502,7 @@ int main(void)
 		in_a_world(quiesce_kills_all_of_a_service_and_nothing_else),
 		in_a_world(a_start_right_behind_quiesce_waits_for_the_new_guard),
 		in_a_world(the_deadline_kills_without_the_engine),
+		in_a_world(a_replacement_that_cannot_be_is_refused),
 		in_a_world(a_feed_moves_the_deadline),
 		in_a_world(a_stall_of_the_keeper_kills_nobody_who_was_fed),
 		in_a_world(an_order_stuck_in_a_stopped_keeper_is_void),

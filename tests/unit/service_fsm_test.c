@@ -1024,6 +1024,7 @@ static void resume(struct kit *k, enum service_state was, bool running)
 	k->now = MTIME_SEC(50);
 	k->disk_ok = true;
 	b.s = k->now - MTIME_MS(100);
+	b.since = k->now - MTIME_SEC(30);
 	b.ready = true;
 	service_init(&k->s, &c, k->now);
 	kit_step(k, (struct service_event){
@@ -1040,6 +1041,7 @@ static void a_new_engine_goes_on_as_active_with_the_same_term(void **state)
 	assert_true(kit_did(&k, SERVICE_ACT_ADDRESSES_ADD));
 	assert_false(kit_did(&k, SERVICE_ACT_QUIESCE));
 	assert_true(service_kill_at(&k.s) < k.now + 3 * ADV);
+	assert_int_equal(k.s.since, k.now - MTIME_SEC(30));
 }
 
 static void a_new_engine_kills_what_was_halfway(void **state)
@@ -1057,6 +1059,7 @@ static void a_new_engine_kills_what_was_halfway(void **state)
 	assert_true(kit_did(&k, SERVICE_ACT_QUIESCE));
 	resume(&k, SERVICE_STATE_BACKUP, false);
 	assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
+	assert_int_equal(k.s.since, k.now - MTIME_SEC(30));
 }
 
 /* ---- every event in every state ---- */

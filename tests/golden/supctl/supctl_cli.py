@@ -114,7 +114,7 @@ class Cli(unittest.TestCase):
             self.check(2, *args)
 
     def test_commands_of_a_later_version(self):
-        for name in ("logs events kill reload reexec wait is-ready is-failed check "
+        for name in ("logs events kill reload wait is-ready is-failed check "
                      "metrics").split():
             self.check(2, name, err="known, not supported yet")
         self.check(2, "logs", "worker", "-f", "-n", "5", err="known, not supported yet")
