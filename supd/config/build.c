@@ -67,6 +67,9 @@ static uint64_t safety_digest(const struct model *m, const struct model_service 
 
 		hash_text(&h, model_str(m, n->name));
 		hash_address(&h, &n->address);
+		hash_number(&h, n->n_more);
+		for (unsigned k = 0; k < n->n_more; k++)
+			hash_address(&h, &n->more[k]);
 		hash_number(&h, n->priority);
 		hash_number(&h, n->peer_link);
 	}
@@ -75,6 +78,11 @@ static uint64_t safety_digest(const struct model *m, const struct model_service 
 	for (unsigned i = 0; i < s->n_vips; i++)
 		hash_address(&h, &s->vips[i]);
 	hash_number(&h, s->vip_backend);
+	hash_number(&h, s->vrrp_version);
+	hash_number(&h, s->transport);
+	hash_number(&h, s->multicast);
+	hash_number(&h, s->auth_type);
+	crypto_generichash_update(&h, s->auth_pass, sizeof(s->auth_pass));
 	hash_number(&h, (uint64_t)s->advert_int);
 	hash_number(&h, (uint64_t)s->vip_lease);
 	hash_number(&h, (uint64_t)s->fence_timeout);
@@ -123,6 +131,15 @@ void build_budget(const struct model *m, uint32_t service, int self, struct budg
 	budget_compute(&in, ret);
 }
 
+/* Adverts about one family need an address of that family on each node; without, see report.c. */
+static bool adverts_need_peer_link(const struct model *m, const struct model_service *s)
+{
+	for (uint32_t i = 0; i < m->n_nodes; i++)
+		if (model_vrrp_address(s, model_node(m, i)).family == AF_UNSPEC)
+			return m->n_nodes > 1;
+	return false;
+}
+
 /* What `auto` and the hashes stand for. */
 static void derive(struct model *m)
 {
@@ -136,6 +153,8 @@ static void derive(struct model *m)
 		if (s[i].fence_timeout == DRAFT_FENCE_AUTO)
 			s[i].fence_timeout = b.fence_timeout;
 		s[i].fence_command_timeout = MODEL_FENCE_COMMAND_TIMEOUT;
+		if (adverts_need_peer_link(m, &s[i]))
+			s[i].transport = MODEL_TRANSPORT_UDP;
 		s[i].hash = name_hash(model_str(m, s[i].name));
 		s[i].digest = safety_digest(m, &s[i]);
 	}

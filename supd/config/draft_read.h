@@ -20,6 +20,8 @@ int draft_resolve_users(struct draft *d);
 
 /* What must hold between keys and between sections. */
 void draft_validate(struct draft *d);
+/* Likewise, of what the adverts need. */
+void draft_validate_vrrp(struct draft *d);
 
 /* The secret of the peer link into d->supd.m.key. */
 void draft_read_key(struct draft *d);

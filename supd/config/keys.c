@@ -27,6 +27,10 @@ static const struct key_choice vip_backends[] = {
 };
 static const struct key_choice off[] = {{"off", 0}, {0}};
 static const struct key_choice no_limit[] = {{"0", 0}, {0}};
+static const struct key_choice auth_types[] = {
+	{"none", VRRP_AUTH_NONE}, {"pass", VRRP_AUTH_PASS}, {0}};
+static const struct key_choice checksums[] = {
+	{"pseudo", VRRP_CHECKSUM_PSEUDO}, {"rfc9568", VRRP_CHECKSUM_RFC9568}, {0}};
 static const struct key_choice never[] = {{"never", MTIME_NEVER}, {0}};
 
 static const struct key_choice failbacks[] = {
@@ -91,8 +95,8 @@ static const struct key table[] = {
 	LATER(KEY_SUPD, "notify_command", "command that is told of transitions and alarms"),
 	LATER(KEY_SUPD, "include", "further files, as a pattern"),
 
-	{ NODE("address", value_address, m.address), .required = true, .reload = KEY_RELOAD_SUPD,
-	  .help = "the node's own address, by which it finds itself" },
+	{ NODE("address", value_addresses, m.address), .required = true, .reload = KEY_RELOAD_SUPD,
+	  .help = "the node's own address, by which it finds itself; further ones for adverts" },
 	{ NODE("priority", value_uint, m.priority), .min = 1, .max = 254, .def = "100",
 	  .reload = KEY_RELOAD_SERVICE, .help = "VRRP priority: who comes first at boot" },
 	{ NODE("peer_link", value_bool, m.peer_link), .def = "yes", .reload = KEY_RELOAD_SUPD,
@@ -114,6 +118,20 @@ static const struct key table[] = {
 	  .max = MTIME_MS(40950), .step = MTIME_MS(10), .def = "1s",
 	  .reload = KEY_RELOAD_SERVICE,
 	  .help = "interval of the adverts; three of them lost: takeover" },
+	{ SERVICE("vrrp_version", value_uint, m.vrrp_version), .min = 2, .max = 3, .def = "3",
+	  .reload = KEY_RELOAD_SERVICE,
+	  .help = "2: for neighbours that know nothing newer, IPv4 and whole seconds only" },
+	{ SERVICE("multicast", value_bool, m.multicast), .def = "no",
+	  .reload = KEY_RELOAD_SERVICE,
+	  .help = "adverts to 224.0.0.18 or ff02::12 instead of to each node" },
+	{ SERVICE("auth_type", value_choice, m.auth_type), .choices = auth_types, .def = "none",
+	  .reload = KEY_RELOAD_SERVICE,
+	  .help = "pass: a password in clear, vrrp_version = 2 only" },
+	{ SERVICE("auth_pass", value_password, m.auth_pass), .reload = KEY_RELOAD_SERVICE,
+	  .help = "password of auth_type = pass, at most 8 bytes" },
+	{ SERVICE("vrrp_checksum", value_choice, m.checksum), .choices = checksums,
+	  .def = "pseudo", .reload = KEY_RELOAD_SERVICE,
+	  .help = "form of the IPv4 checksum that is sent; both are understood" },
 	{ SERVICE("vip_lease", value_duration, m.vip_lease), .min = MTIME_SEC(1), .max = DAY,
 	  .step = MTIME_SEC(1), .choices = vip_leases, .def = "auto",
 	  .reload = KEY_RELOAD_SERVICE,
@@ -158,12 +176,7 @@ static const struct key table[] = {
 	{ SERVICE("fence_command", value_command, m.fence_argv), .reload = KEY_RELOAD_SERVICE,
 	  .help = "before a takeover: must confirm that the silent node is off, within 30s" },
 	LATER(KEY_SERVICE, "vip_command", "command of vip_backend = command"),
-	LATER(KEY_SERVICE, "vrrp_version", "2 or 3"),
 	LATER(KEY_SERVICE, "transport", "carrier of the adverts: ip or udp"),
-	LATER(KEY_SERVICE, "multicast", "adverts to 224.0.0.18"),
-	LATER(KEY_SERVICE, "auth_type", "VRRPv2 authentication"),
-	LATER(KEY_SERVICE, "auth_pass", "VRRPv2 password"),
-	LATER(KEY_SERVICE, "vrrp_checksum", "form of the IPv4 checksum: pseudo or rfc9568"),
 	LATER(KEY_SERVICE, "track_interface", "further interfaces whose link must be up"),
 	LATER(KEY_SERVICE, "max_load", "load average above which a node is unfit"),
 	LATER(KEY_SERVICE, "reserved_memory", "available memory below which a node is unfit"),

@@ -83,6 +83,7 @@ static int fill(struct draft *d, const struct loader_options *o, const struct so
 	if (r < 0)
 		return r;
 	draft_validate(d);
+	draft_validate_vrrp(d);
 	if (o->read_key)
 		draft_read_key(d);
 	return d->problems->error;

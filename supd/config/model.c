@@ -29,7 +29,35 @@ int model_find_node(const struct model *m, const char *name)
 	return MODEL_NONE;
 }
 
-static bool has_path(const struct model_node *n, const struct ip_addr *a)
+/* The i-th of `address`; none: there are fewer. */
+static struct ip_addr node_address(const struct model_node *n, unsigned i)
+{
+	if (i > n->n_more)
+		return (struct ip_addr){0};
+	return i == 0 ? n->address : n->more[i - 1];
+}
+
+struct ip_addr model_vrrp_address(const struct model_service *s, const struct model_node *n)
+{
+	const uint32_t family = model_vrrp_family(s);
+	struct ip_addr second = {0};
+
+	if (s->transport == MODEL_TRANSPORT_UDP)
+		return n->address;
+	for (unsigned i = 0; i <= n->n_more; i++) {
+		const struct ip_addr a = node_address(n, i);
+
+		if (a.family != family)
+			continue;
+		/* To a group it goes from a link-local address (RFC 9568 section 5.1.2.1). */
+		if (family == AF_INET || ip_addr_is_link_local(&a) == s->multicast)
+			return a;
+		second = a;
+	}
+	return s->multicast ? (struct ip_addr){0} : second;
+}
+
+static bool has_address(const struct model_node *n, const struct ip_addr *a)
 {
 	for (unsigned i = 0; i < model_node_n_paths(n); i++) {
 		const struct ip_addr path = model_node_path(n, i);
@@ -37,13 +65,16 @@ static bool has_path(const struct model_node *n, const struct ip_addr *a)
 		if (ip_addr_equal(&path, a))
 			return true;
 	}
+	for (unsigned i = 0; i < n->n_more; i++)
+		if (ip_addr_equal(&n->more[i], a))
+			return true;
 	return false;
 }
 
 int model_find_node_address(const struct model *m, const struct ip_addr *a)
 {
 	for (uint32_t i = 0; i < m->n_nodes; i++)
-		if (has_path(model_node(m, i), a))
+		if (has_address(model_node(m, i), a))
 			return (int)i;
 	return MODEL_NONE;
 }
@@ -131,13 +162,17 @@ static bool supd_ok(const struct block *b, const struct model_supd *s)
 static bool node_ok(const struct block *b, const struct model_node *n)
 {
 	return str_ok(b, n->name) && n->priority > 0 && bool_ok(&n->peer_link) &&
-	       n->n_further < MODEL_PATHS_MAX && n->release_delay >= 0;
+	       n->n_further < MODEL_PATHS_MAX && n->n_more < MODEL_ADDRESSES_MAX &&
+	       n->release_delay >= 0;
 }
 
 static bool service_ok(const struct block *b, const struct model_service *s)
 {
 	return str_ok(b, s->name) && str_ok(b, s->interface) && s->n_vips <= MODEL_VIPS_MAX &&
-	       s->n_targets <= MODEL_TARGETS_MAX &&
+	       s->n_targets <= MODEL_TARGETS_MAX && s->vrrp_version <= 3 &&
+	       (unsigned)s->transport <= MODEL_TRANSPORT_UDP && bool_ok(&s->multicast) &&
+	       (unsigned)s->auth_type <= VRRP_AUTH_PASS &&
+	       (unsigned)s->checksum <= VRRP_CHECKSUM_RFC9568 &&
 	       (unsigned)s->isolation <= MODEL_ISOLATION_LIST && s->vrid > 0 && s->advert_int > 0 &&
 	       s->vip_lease >= 0 && s->garp_refresh >= 0 &&
 	       (unsigned)s->vip_backend <= MODEL_VIP_NONE && strv_ok(b, s->vip_argv) &&

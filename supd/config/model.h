@@ -9,6 +9,7 @@
 
 #include "common/ip_addr.h"
 #include "common/mtime.h"
+#include "supd/core/vrrp_packet.h"
 
 /*
  * The configuration as every process of supd sees it: one flat, position-independent, read-only
@@ -24,6 +25,7 @@
 
 #define MODEL_NODES_MAX	   16
 #define MODEL_PATHS_MAX	   4 /* of the peer link to one node */
+#define MODEL_ADDRESSES_MAX 3 /* of one node, for adverts */
 #define MODEL_SERVICES_MAX 255
 #define MODEL_PROGRAMS_MAX 4096
 #define MODEL_VIPS_MAX	   16 /* of one service */
@@ -60,7 +62,9 @@ struct model_supd {
 
 struct model_node {
 	struct model_str name;
-	struct ip_addr address;
+	struct ip_addr address; /* the peer link's, path 0 */
+	uint8_t n_more;
+	struct ip_addr more[MODEL_ADDRESSES_MAX - 1]; /* further ones of `address`: for adverts */
 	uint8_t priority;
 	bool peer_link;
 	mtime release_delay; /* !peer_link: from its priority 0 until nothing is left there */
@@ -69,6 +73,7 @@ struct model_node {
 };
 
 enum model_vip_backend { MODEL_VIP_NETLINK, MODEL_VIP_COMMAND, MODEL_VIP_NONE };
+enum model_transport { MODEL_TRANSPORT_IP, MODEL_TRANSPORT_UDP };
 enum model_isolation { MODEL_ISOLATION_AUTO, MODEL_ISOLATION_OFF, MODEL_ISOLATION_LIST };
 
 struct model_service {
@@ -81,6 +86,12 @@ struct model_service {
 	struct ip_addr vips[MODEL_VIPS_MAX];
 	enum model_isolation isolation;
 	struct ip_addr targets[MODEL_TARGETS_MAX]; /* isolation_probe = a list */
+	uint8_t vrrp_version;
+	enum model_transport transport;
+	bool multicast;
+	enum vrrp_auth auth_type;
+	uint8_t auth_pass[VRRP_PASSWORD_LEN]; /* zeros after its end */
+	enum vrrp_checksum checksum;
 	mtime advert_int;
 	mtime vip_lease; /* whole seconds; 0: off */
 	enum model_vip_backend vip_backend;
@@ -209,6 +220,15 @@ static inline struct ip_addr model_node_path(const struct model_node *n, unsigne
 		path = n->n_further;
 	return path == 0 ? n->address : n->further[path - 1];
 }
+
+/* What the adverts of a service are about: the family of its first address. */
+static inline uint32_t model_vrrp_family(const struct model_service *s)
+{
+	return s->n_vips > 0 ? s->vips[0].family : AF_INET;
+}
+
+/* Where the adverts of the service come from and go to; none: the node has no such address. */
+struct ip_addr model_vrrp_address(const struct model_service *s, const struct model_node *n);
 
 /* Row of the service or program of that name, or MODEL_NONE. */
 int model_find_service(const struct model *m, const char *name);

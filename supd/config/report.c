@@ -146,7 +146,11 @@ static void warn_addresses(struct report *r, const struct model_service *s)
 {
 	switch (s->vip_backend) {
 	case MODEL_VIP_NETLINK:
-		if (s->vip_lease == 0)
+		if (s->transport == MODEL_TRANSPORT_UDP)
+		warn(r,
+		     "the adverts go by the peer link (transport = udp, or nodes without an address of "
+		     "the family of virtual_ipaddress): they are no evidence of their own");
+	if (s->vip_lease == 0)
 			warn(r, "vip_lease = off: the address stays on a host where all of supd "
 				"was killed");
 		if (!s->conflict_probe)

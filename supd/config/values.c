@@ -103,6 +103,18 @@ int value_interface(struct value *v)
 	return keep(v);
 }
 
+int value_password(struct value *v)
+{
+	size_t n = strlen(v->text);
+
+	if (n == 0 || n > VRRP_PASSWORD_LEN)
+		return value_reject(v, "has %zu bytes, expected 1 to %d: VRRP carries no more", n,
+				    VRRP_PASSWORD_LEN);
+	memset(v->to, 0, VRRP_PASSWORD_LEN);
+	memcpy(v->to, v->text, n);
+	return 0;
+}
+
 /* ---- numbers --------------------------------------------------------------------------------- */
 
 static int store(struct value *v, int64_t n)

@@ -36,7 +36,8 @@ int value_duration(struct value *v);      /* mtime; a choice's word stands for i
 int value_size(struct value *v);          /* uint64_t, bytes; a choice's word stands for its value */
 int value_signal(struct value *v);        /* int */
 int value_exitcodes(struct value *v);     /* 32 bytes */
-int value_address(struct value *v);       /* struct ip_addr */
+int value_addresses(struct value *v);     /* draft_node: address, more, n_more */
+int value_password(struct value *v);      /* VRRP_PASSWORD_LEN bytes */
 int value_paths(struct value *v);         /* draft_node: further, n_further */
 int value_vips(struct value *v);          /* draft_service: vips, n_vips */
 int value_isolation(struct value *v);     /* draft_service: isolation, targets, n_targets */

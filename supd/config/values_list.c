@@ -36,14 +36,10 @@ static int read_target(struct value *v, const char *text, struct ip_addr *ret)
 	return read_any(v, text, "192.0.2.1 or 2001:db8::1", ret);
 }
 
-int value_address(struct value *v)
+/* A node's own. */
+static int read_own(struct value *v, const char *text, struct ip_addr *ret)
 {
-	struct ip_addr a;
-	int r = read_address(v, v->text, &a);
-
-	if (r == 0)
-		memcpy(v->to, &a, sizeof(a));
-	return r;
+	return read_any(v, text, "192.0.2.11 or 2001:db8::11", ret);
 }
 
 /* A virtual address: no prefix length, or the one that it will have anyway. */
@@ -104,6 +100,25 @@ static int read_addresses(struct value *v,
 	}
 	memcpy(to, a, list.count * sizeof(*a));
 	*ret_n = (uint8_t)list.count;
+	return 0;
+}
+
+/* The first is the peer link's; the others are there for adverts of another kind. */
+int value_addresses(struct value *v)
+{
+	struct draft_node *row = (void *)((char *)v->to - v->key->offset);
+	struct ip_addr a[MODEL_ADDRESSES_MAX];
+	uint8_t n;
+	int r = read_addresses(v, read_own, a, MODEL_ADDRESSES_MAX, &n);
+
+	if (r < 0)
+		return r;
+	if (a[0].family != AF_INET)
+		return value_reject(v, "begins with an IPv6 address, expected the IPv4 address of "
+				       "the peer link first");
+	row->m.address = a[0];
+	row->m.n_more = (uint8_t)(n - 1);
+	memcpy(row->m.more, a + 1, (size_t)(n - 1) * sizeof(*a));
 	return 0;
 }
 

@@ -67,8 +67,8 @@ struct engine_service {
 	struct ev_io vrrp_watcher;
 	int vrrp_fd; /* -1: net has not handed it over (yet) */
 	uint64_t adverts_sent, adverts_received;
-	uint64_t rejects[VRRP_REJECTS_END];
-	struct ratelimit reject_log[VRRP_REJECTS_END], send_log;
+	uint64_t rejects[VRRP_REJECTS_END], differs[VRRP_DIFFERS_END];
+	struct ratelimit reject_log[VRRP_REJECTS_END], differ_log[VRRP_DIFFERS_END], send_log;
 
 	/* probe.c */
 	struct engine_wire {
@@ -343,6 +343,18 @@ void program_io_gone(struct engine *e, const struct ipc_gone *g);
 void vrrp_io_open(struct engine *e, uint32_t service, int fd); /* takes over fd; -1: closed */
 void vrrp_io_drain(struct engine *e, uint32_t service);
 void vrrp_io_send(struct engine *e, uint32_t service, uint8_t priority);
+
+/* ---- vrrp_tell.c ------------------------------------------------------------------------------------------------- */
+
+/* What all members of the service's virtual router must have alike. */
+void vrrp_profile_of(const struct engine_service *svc, struct vrrp_profile *ret);
+/* An advert as this node would send it, but for its destination. */
+void vrrp_advert_of(const struct engine_service *svc, uint8_t priority, struct vrrp_packet *ret);
+/* Count a refused datagram, and say now and then from where it came and what differs. */
+void vrrp_tell_reject(struct engine_service *svc, enum vrrp_reject reason,
+		      const struct vrrp_datagram *d);
+/* Count and say what of an accepted one is not as it is here. */
+void vrrp_tell_differences(struct engine_service *svc, const struct vrrp_packet *p);
 
 /* ---- probe.c --------------------------------------------------------------------------------------------------------- */
 

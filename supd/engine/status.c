@@ -114,13 +114,16 @@ static json_t *last_change(const struct engine_service *es)
 
 static json_t *counters(const struct engine_service *es)
 {
-	json_t *rejects = json_object();
+	json_t *rejects = json_object(), *differs = json_object();
 
 	for (int i = VRRP_REJECT_NONE + 1; i < VRRP_REJECTS_END; i++)
 		json_object_set_new(rejects, vrrp_reject_name(i),
 				    json_integer((json_int_t)es->rejects[i]));
-	return json_pack("{s:I, s:I, s:o}", "adverts_sent", (json_int_t)es->adverts_sent,
-			 "adverts_received", (json_int_t)es->adverts_received, "rejects", rejects);
+	for (int i = 0; i < VRRP_DIFFERS_END; i++)
+		json_object_set_new(differs, vrrp_differ_name((enum vrrp_differ)i),
+				    json_integer((json_int_t)es->differs[i]));
+	return json_pack("{s:I, s:I, s:o, s:o}", "adverts_sent", (json_int_t)es->adverts_sent,
+			 "adverts_received", (json_int_t)es->adverts_received, "rejects", rejects, "differs", differs);
 }
 
 /* The term that the service runs under, wherever it does; where it does not, the highest known. */

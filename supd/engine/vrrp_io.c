@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "supd/engine/engine.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -11,12 +9,16 @@
 #include "common/log.h"
 
 /*
- * Adverts in and out of the raw socket that net made (bound to our address and to the service's
- * interface, TTL 255, filtered to the service's VRID).
+ * Adverts in and out of the raw socket that net made (bound to our address, or to the group, and to
+ * the service's interface; TTL 255; filtered to the service's VRID).
  *
  * The watcher stands above the timers: after a stall both an expired Active_Down and the adverts of
  * the time wait, and libev would run the timer first.  Whoever acts on an expiry drains first too
  * (engine_drain), since a priority only orders what one poll has seen.
+ *
+ * An IPv4 datagram comes with its header, an IPv6 one without: there source, destination and hop
+ * limit come beside it, and the kernel has verified the checksum, and fills it in on the way out
+ * (IPV6_CHECKSUM).  An IPv6 advert names its source, or the kernel might choose a virtual address.
  */
 
 #define DATAGRAM_MAX (60 + VRRP_PACKET_MAX + 64)
@@ -27,105 +29,137 @@ static struct engine_service *service_of(struct engine *e, uint32_t row)
 	return &e->services[row];
 }
 
-/* The other nodes' addresses; linked or plain VRRP routers alike. */
-static size_t list_peers(const struct engine *e, uint32_t ret[MODEL_NODES_MAX])
+static const struct model_service *config_of(const struct engine_service *svc)
 {
+	return model_service(svc->engine->m, svc->row);
+}
+
+/* Where the node's adverts of this service come from. */
+static struct ip_addr address_of(const struct engine_service *svc, uint32_t node)
+{
+	return model_vrrp_address(config_of(svc), model_node(svc->engine->m, node));
+}
+
+/* The other nodes' addresses; linked or plain VRRP routers alike. */
+static size_t list_peers(const struct engine_service *svc, struct ip_addr ret[MODEL_NODES_MAX])
+{
+	const struct model *m = svc->engine->m;
 	size_t n = 0;
 
-	for (uint32_t i = 0; i < e->m->n_nodes; i++)
-		if ((int)i != e->m->self)
-			ret[n++] = model_node(e->m, i)->address.v4.s_addr;
+	for (uint32_t i = 0; i < m->n_nodes; i++)
+		if ((int)i != m->self)
+			ret[n++] = address_of(svc, i);
 	return n;
 }
 
-static unsigned node_of(const struct engine *e, uint32_t address)
+static unsigned node_of(const struct engine_service *svc, const struct ip_addr *address)
 {
-	unsigned i = 0;
+	const struct model *m = svc->engine->m;
 
-	while (i < e->m->n_nodes && model_node(e->m, i)->address.v4.s_addr != address)
-		i++;
-	return i;
+	for (uint32_t i = 0; i < m->n_nodes; i++) {
+		const struct ip_addr a = address_of(svc, i);
+
+		if ((int)i != m->self && ip_addr_equal(&a, address))
+			return i;
+	}
+	return m->n_nodes;
 }
 
 /* ---- receiving ------------------------------------------------------------------------------ */
 
-/* What differs from what was expected; the packet is at least as long as its reason implies. */
-static void describe_reject(const struct engine_service *svc, enum vrrp_reject reason,
-			    const uint8_t *d, size_t len, char *buf, size_t size)
+static void take(struct engine_service *svc, const struct vrrp_datagram *d)
 {
-	const struct model_service *ms = model_service(svc->engine->m, svc->row);
-	const size_t ip = len > 0 ? (size_t)(d[0] & 0x0f) * 4 : 0;
-	const uint8_t *v = d + ip;
-
-	buf[0] = '\0';
-	if (len < ip + 8 || len < 28)
-		return;
-	if (reason == VRRP_REJECT_TTL)
-		snprintf(buf, size, ": it is %u, must be 255", d[8]);
-	else if (reason == VRRP_REJECT_VERSION)
-		snprintf(buf, size, ": it is VRRPv%u, must be 3", v[0] >> 4);
-	else if (reason == VRRP_REJECT_VRID)
-		snprintf(buf, size, ": it is %u, ours is %u", v[1], ms->vrid);
-	else if (reason == VRRP_REJECT_COUNT || reason == VRRP_REJECT_LENGTH)
-		snprintf(buf, size, ": %zu bytes with %u addresses", len - ip, v[3]);
-	else if (reason == VRRP_REJECT_NOT_A_PEER)
-		snprintf(buf, size, ": VRID %u, priority %u", v[1], v[2]);
-}
-
-static void count_reject(struct engine_service *svc, enum vrrp_reject reason, const uint8_t *d,
-			 size_t len)
-{
-	char src[INET_ADDRSTRLEN] = "?", detail[80];
-	uint64_t missed;
-
-	svc->rejects[reason]++;
-	if (!ratelimit_pass(&svc->reject_log[reason], mtime_now(), &missed))
-		return;
-	if (len >= 20)
-		inet_ntop(AF_INET, d + 12, src, sizeof(src));
-	describe_reject(svc, reason, d, len, detail, sizeof(detail));
-	log_warn("service %s: advert from %s refused for its %s%s (%llu more before), ignoring",
-		 model_service_name(svc->engine->m, svc->row), src, vrrp_reject_name(reason),
-		 detail, (unsigned long long)missed);
-}
-
-static void receive_one(struct engine_service *svc, const uint8_t *datagram, size_t len)
-{
-	struct engine *e = svc->engine;
-	uint32_t peers[MODEL_NODES_MAX];
-	const size_t n_peers = list_peers(e, peers);
+	struct ip_addr peers[MODEL_NODES_MAX];
+	const size_t n_peers = list_peers(svc, peers);
+	struct vrrp_profile profile;
 	struct vrrp_packet p;
-	const enum vrrp_reject reason = vrrp_packet_parse(
-		datagram, len, model_service(e->m, svc->row)->vrid, peers, n_peers, &p);
+	enum vrrp_reject reject;
 
-	if (reason != VRRP_REJECT_NONE) {
-		count_reject(svc, reason, datagram, len);
+	vrrp_profile_of(svc, &profile);
+	reject = vrrp_packet_parse(d, &profile, peers, n_peers, &p);
+	if (reject != VRRP_REJECT_NONE) {
+		vrrp_tell_reject(svc, reject, d);
 		return;
 	}
 	svc->adverts_received++;
+	vrrp_tell_differences(svc, &p);
 	const struct service_event ev = {.type = SERVICE_EV_ADVERT,
-					 .peer = node_of(e, p.src),
+					 .peer = node_of(svc, &p.src),
 					 .priority = p.priority,
 					 .interval = p.interval};
 
-	engine_service_event(e, svc->row, &ev);
+	engine_service_event(svc->engine, svc->row, &ev);
+}
+
+static void take_ip4(struct engine_service *svc, const uint8_t *datagram, size_t len)
+{
+	struct vrrp_datagram d = {0};
+	const enum vrrp_reject reject = vrrp_packet_unwrap(datagram, len, &d);
+
+	if (reject != VRRP_REJECT_NONE)
+		vrrp_tell_reject(svc, reject, &d);
+	else
+		take(svc, &d);
+}
+
+/* What the kernel says beside an IPv6 datagram: RFC 3542 sections 6.1 and 6.3. */
+static void read_control(struct msghdr *msg, struct vrrp_datagram *d)
+{
+	struct in6_pktinfo info;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+		if (c->cmsg_level != IPPROTO_IPV6)
+			continue;
+		if (c->cmsg_type == IPV6_HOPLIMIT && c->cmsg_len >= CMSG_LEN(sizeof(d->ttl)))
+			memcpy(&d->ttl, CMSG_DATA(c), sizeof(d->ttl));
+		if (c->cmsg_type == IPV6_PKTINFO && c->cmsg_len >= CMSG_LEN(sizeof(info))) {
+			memcpy(&info, CMSG_DATA(c), sizeof(info));
+			d->dst = ip_addr_v6(&info.ipi6_addr);
+		}
+	}
+}
+
+/* One datagram; its length, or -1 with errno. */
+static ssize_t receive_one(struct engine_service *svc)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
+		struct cmsghdr align;
+	} control;
+	uint8_t datagram[DATAGRAM_MAX];
+	struct sockaddr_storage from;
+	struct iovec iov = {.iov_base = datagram, .iov_len = sizeof(datagram)};
+	struct msghdr msg = {.msg_name = &from,
+			     .msg_namelen = sizeof(from),
+			     .msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = &control,
+			     .msg_controllen = sizeof(control)};
+	const ssize_t len = recvmsg(svc->vrrp_fd, &msg, MSG_DONTWAIT);
+	struct vrrp_datagram d = {.message = datagram, .verified = true};
+
+	if (len < 0)
+		return len;
+	d.src = ip_addr_from_sockaddr(&from, msg.msg_namelen);
+	d.len = (size_t)len;
+	if (d.src.family == AF_INET6) {
+		read_control(&msg, &d);
+		take(svc, &d);
+	} else {
+		take_ip4(svc, datagram, (size_t)len);
+	}
+	return len;
 }
 
 void vrrp_io_drain(struct engine *e, uint32_t service)
 {
 	struct engine_service *svc = service_of(e, service);
-	uint8_t datagram[DATAGRAM_MAX];
 
 	if (!ev_is_active(&svc->vrrp_watcher))
 		return;
-	for (int i = 0; i < DRAIN_MAX; i++) {
-		const ssize_t len = recv(svc->vrrp_fd, datagram, sizeof(datagram), MSG_DONTWAIT);
-
-		if (len >= 0)
-			receive_one(svc, datagram, (size_t)len);
-		else if (errno != EINTR)
+	for (int i = 0; i < DRAIN_MAX; i++)
+		if (receive_one(svc) < 0 && errno != EINTR)
 			return; /* nothing more, or an error that the call has cleared */
-	}
 }
 
 static void on_readable(struct ev_loop *loop, struct ev_io *w, int revents)
@@ -154,30 +188,57 @@ void vrrp_io_open(struct engine *e, uint32_t service, int fd)
 
 /* ---- sending -------------------------------------------------------------------------------- */
 
-static void count_failure(struct engine_service *svc, const char *node, int error)
+static void count_failure(struct engine_service *svc, const struct ip_addr *to, int error)
 {
+	char text[IP_ADDR_TEXT];
 	uint64_t missed;
 
 	if (ratelimit_pass(&svc->send_log, mtime_now(), &missed))
 		log_warn("service %s: advert to %s not sent: %s (%llu more before), going on",
-			 model_service_name(svc->engine->m, svc->row), node, strerror(error),
-			 (unsigned long long)missed);
+			 model_service_name(svc->engine->m, svc->row), ip_addr_text(to, text),
+			 strerror(error), (unsigned long long)missed);
 }
 
-/* To one node: the checksum covers the real destination. */
-static void send_to(struct engine_service *svc, struct vrrp_packet *p, uint32_t node)
+/* 0 or -errno. */
+static int send_message(const struct engine_service *svc, const struct vrrp_packet *p,
+			const uint8_t *buf, size_t len)
 {
-	const struct model *m = svc->engine->m;
-	const struct sockaddr_in to = {.sin_family = AF_INET,
-				       .sin_addr = model_node(m, node)->address.v4};
-	uint8_t buf[VRRP_PACKET_MAX];
-	size_t len;
+	union {
+		char buf[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+		struct cmsghdr header;
+	} control = {.header = {.cmsg_len = CMSG_LEN(sizeof(struct in6_pktinfo)),
+				.cmsg_level = IPPROTO_IPV6,
+				.cmsg_type = IPV6_PKTINFO}};
+	const struct in6_pktinfo from = {.ipi6_addr = p->src.v6, .ipi6_ifindex = svc->ifindex};
+	struct sockaddr_storage to;
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
+	struct msghdr msg = {.msg_name = &to, .msg_iov = &iov, .msg_iovlen = 1};
 
-	p->dst = to.sin_addr.s_addr;
-	len = vrrp_packet_build(p, VRRP_CHECKSUM_PSEUDO, buf, sizeof(buf));
-	if (sendto(svc->vrrp_fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL,
-		   (const struct sockaddr *)&to, sizeof(to)) < 0)
-		count_failure(svc, model_node_name(m, node), errno);
+	msg.msg_namelen = ip_addr_to_sockaddr(&p->dst, 0, svc->ifindex, &to);
+	if (p->dst.family == AF_INET6) {
+		memcpy(CMSG_DATA(&control.header), &from, sizeof(from));
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+	}
+	return sendmsg(svc->vrrp_fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* To one node or to the group: the checksum covers the real destination. */
+static void send_to(struct engine_service *svc, struct vrrp_packet *p, const struct ip_addr *to)
+{
+	uint8_t buf[VRRP_PACKET_MAX];
+	struct vrrp_profile profile;
+	size_t len;
+	int r;
+
+	if (to->family == AF_UNSPEC)
+		return;
+	vrrp_profile_of(svc, &profile);
+	p->dst = *to;
+	len = vrrp_packet_build(&profile, p, buf, sizeof(buf));
+	r = len > 0 ? send_message(svc, p, buf, len) : -EINVAL;
+	if (r < 0)
+		count_failure(svc, to, -r);
 	else
 		svc->adverts_sent++;
 }
@@ -185,18 +246,21 @@ static void send_to(struct engine_service *svc, struct vrrp_packet *p, uint32_t 
 void vrrp_io_send(struct engine *e, uint32_t service, uint8_t priority)
 {
 	struct engine_service *svc = service_of(e, service);
-	const struct model_service *ms = model_service(e->m, service);
-	struct vrrp_packet p = {.vrid = ms->vrid,
-				.priority = priority,
-				.interval = ms->advert_int};
+	const struct ip_addr group = vrrp_packet_group(model_vrrp_family(config_of(svc)));
+	struct vrrp_packet p;
 
 	if (!ev_is_active(&svc->vrrp_watcher) || e->m->self == MODEL_NONE)
 		return;
-	p.src = model_node(e->m, (uint32_t)e->m->self)->address.v4.s_addr;
-	for (unsigned i = 0; i < ms->n_vips; i++)
-		if (ms->vips[i].family == AF_INET)
-			p.addrs[p.count++] = ms->vips[i].v4.s_addr;
-	for (uint32_t i = 0; i < e->m->n_nodes; i++)
+	vrrp_advert_of(svc, priority, &p);
+	p.src = address_of(svc, (uint32_t)e->m->self);
+	if (config_of(svc)->multicast) {
+		send_to(svc, &p, &group);
+		return;
+	}
+	for (uint32_t i = 0; i < e->m->n_nodes; i++) {
+		const struct ip_addr to = address_of(svc, i);
+
 		if ((int)i != e->m->self)
-			send_to(svc, &p, i);
+			send_to(svc, &p, &to);
+	}
 }

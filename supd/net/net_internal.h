@@ -124,6 +124,9 @@ int neigh_open(const struct net *n, uint32_t row, uint32_t family);
 /* Whether the service has anything of IPv6 to set or to ask. */
 bool neigh_wants_six(const struct net *n, uint32_t row);
 
+/* ---- vrrp_socket.c: descriptor or -errno; the interface exists */
+int vrrp_socket_open(const struct net *n, uint32_t row);
+
 /* ---- sockets.c */
 void sockets_init(struct net *n);
 void sockets_fini(struct net *n);

@@ -2,14 +2,12 @@
 #include "supd/net/net_internal.h"
 
 #include <errno.h>
-#include <linux/filter.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "common/fd.h"
 #include "common/log.h"
-#include "supd/core/vrrp_packet.h"
 
 /*
  * Sockets that need a privilege to be made and none to be used; made here, used by the engine.
@@ -27,8 +25,6 @@
 #define IN_USE_TRIES  50
 #define TOS_CONTROL   0xc0 /* internetwork control (RFC 791) */
 #define PRIORITY_HIGH 6    /* the highest that needs no capability */
-#define FILTER_ACCEPT 0x40000
-#define DISCARD_MAX   1000
 #define SERVICE_FDS   3 /* VRRP, ARP, ND */
 
 /* ---- options -------------------------------------------------------------------------------- */
@@ -38,31 +34,12 @@ static int set_int(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-static int attach_filter(int fd, const struct sock_filter *code, unsigned n)
-{
-	const struct sock_fprog program = {.len = (unsigned short)n,
-					   .filter = (struct sock_filter *)(uintptr_t)code};
-
-	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
-		return -errno;
-	return set_int(fd, SOL_SOCKET, SO_LOCK_FILTER, 1);
-}
-
 static int bind_address(int fd, const struct ip_addr *address, uint16_t port)
 {
 	struct sockaddr_storage sa;
 	const socklen_t len = ip_addr_to_sockaddr(address, port, 0, &sa);
 
 	return bind(fd, (const struct sockaddr *)&sa, len) < 0 ? -errno : 0;
-}
-
-/* What came before everything was narrowed may be from another interface. */
-static void discard_received(int fd)
-{
-	char byte;
-
-	for (int i = 0; i < DISCARD_MAX && recv(fd, &byte, 1, MSG_DONTWAIT) >= 0; i++)
-		;
 }
 
 /* ---- the sockets ---------------------------------------------------------------------------- */
@@ -92,42 +69,6 @@ static int prepare_peer(const struct net *n, int fd, unsigned path)
 	return r;
 }
 
-/* Only adverts of this VRID wake the engine: each service's socket sees the whole interface's. */
-static int filter_vrid(int fd, uint8_t vrid)
-{
-	const struct sock_filter code[] = {
-		BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0), /* length of the IP header */
-		BPF_STMT(BPF_LD | BPF_B | BPF_IND, 1),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, vrid, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, FILTER_ACCEPT),
-		BPF_STMT(BPF_RET | BPF_K, 0),
-	};
-
-	return attach_filter(fd, code, sizeof(code) / sizeof(code[0]));
-}
-
-static int prepare_vrrp(const struct net *n, const struct model_service *ms, int fd)
-{
-	const char *interface = model_str(n->m, ms->interface);
-	int r = filter_vrid(fd, ms->vrid);
-
-	if (r == 0 && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface,
-				 (socklen_t)strlen(interface) + 1) < 0)
-		r = -errno;
-	if (r == 0)
-		r = set_int(fd, IPPROTO_IP, IP_TTL, VRRP_TTL);
-	if (r == 0)
-		r = set_int(fd, IPPROTO_IP, IP_TOS, TOS_CONTROL);
-	if (r == 0)
-		r = set_int(fd, SOL_SOCKET, SO_PRIORITY, PRIORITY_HIGH);
-	if (r == 0)
-		r = set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
-	if (r == 0)
-		r = bind_own(n, fd, 0, 0);
-	discard_received(fd);
-	return r;
-}
-
 /* A socket of this kind, not blocking and not inherited: descriptor or -errno. */
 static int new_socket(int family, int type, int protocol)
 {
@@ -138,7 +79,6 @@ static int new_socket(int family, int type, int protocol)
 
 static int open_service(const struct net *n, uint32_t row, int ret_fds[SERVICE_FDS])
 {
-	const struct model_service *ms = model_service(n->m, row);
 	const struct net_service *s = &n->services[row];
 	int r;
 
@@ -146,9 +86,7 @@ static int open_service(const struct net *n, uint32_t row, int ret_fds[SERVICE_F
 		ret_fds[i] = -1;
 	if (!s->exists)
 		return -ENODEV;
-	r = ret_fds[0] = new_socket(AF_INET, SOCK_RAW, VRRP_PROTOCOL);
-	if (r >= 0)
-		r = prepare_vrrp(n, ms, ret_fds[0]);
+	r = ret_fds[0] = vrrp_socket_open(n, row);
 	if (r >= 0)
 		r = ret_fds[1] = neigh_open(n, row, AF_INET);
 	if (r >= 0 && neigh_wants_six(n, row))

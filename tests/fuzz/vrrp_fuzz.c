@@ -27,42 +27,61 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 		}                                                                                  \
 	} while (0)
 
-static void check_rebuild(const struct vrrp_packet *p)
+/* The sender is a peer and the VRID ours, so that the later checks are reached. */
+static const struct vrrp_profile profiles[] = {
+	{.version = 3, .family = AF_INET, .interval = MTIME_SEC(1)},
+	{.version = 3, .family = AF_INET6, .interval = MTIME_SEC(1)},
+	{.version = 2, .family = AF_INET, .interval = MTIME_SEC(1)},
+	{.version = 2, .family = AF_INET, .interval = MTIME_SEC(1), .auth = VRRP_AUTH_PASS,
+	 .password = "secret12"},
+};
+
+static void check_rebuild(const struct vrrp_profile *as, const struct vrrp_packet *p)
 {
-	uint8_t buf[20 + VRRP_PACKET_MAX] = {0x45, 0xc0};
+	struct vrrp_profile profile = *as;
+	uint8_t buf[VRRP_PACKET_MAX];
+	struct vrrp_datagram d = {.src = p->src, .dst = p->dst, .ttl = VRRP_TTL, .message = buf,
+				  .verified = profile.family == AF_INET6};
 	struct vrrp_packet back;
 
+	profile.interval = p->interval;
 	for (int form = VRRP_CHECKSUM_PSEUDO; form <= VRRP_CHECKSUM_RFC9568; form++) {
-		const size_t n =
-			vrrp_packet_build(p, (enum vrrp_checksum)form, buf + 20, VRRP_PACKET_MAX);
-		const size_t total = n + 20;
-
-		REQUIRE(n == 8 + 4 * (size_t)p->count);
-		buf[2] = (uint8_t)(total >> 8);
-		buf[3] = (uint8_t)total;
-		buf[8] = VRRP_TTL;
-		buf[9] = VRRP_PROTOCOL;
-		memcpy(buf + 12, &p->src, 4);
-		memcpy(buf + 16, &p->dst, 4);
-		REQUIRE(vrrp_packet_parse(buf, total, p->vrid, &p->src, 1, &back) ==
-			VRRP_REJECT_NONE);
-		REQUIRE(back.priority == p->priority && back.interval == p->interval &&
-			back.count == p->count);
-		REQUIRE(memcmp(back.addrs, p->addrs, 4 * (size_t)p->count) == 0);
+		profile.checksum = (enum vrrp_checksum)form;
+		d.len = vrrp_packet_build(&profile, p, buf, sizeof(buf));
+		REQUIRE(d.len == 8 + (size_t)p->count * ip_addr_len(profile.family) +
+					 (profile.version == 2 ? VRRP_PASSWORD_LEN : 0));
+		REQUIRE(vrrp_packet_parse(&d, &profile, &p->src, 1, &back) == VRRP_REJECT_NONE);
+		REQUIRE(back.priority == p->priority && back.interval == p->interval);
+		REQUIRE(vrrp_packet_same_addresses(p, &back, profile.family));
 	}
 }
 
-static void fuzz_packet(const uint8_t *data, size_t size)
+static void try_profile(const struct vrrp_profile *as, const struct vrrp_datagram *d)
 {
-	uint32_t src = 0;
+	struct vrrp_profile profile = *as;
 	struct vrrp_packet p;
 
-	/* Make the sender a peer and the VRID ours, so that the later checks are reached. */
-	if (size >= 16)
-		memcpy(&src, data + 12, 4);
-	if (vrrp_packet_parse(data, size, size > 21 ? data[21] : 1, &src, 1, &p) ==
-	    VRRP_REJECT_NONE)
-		check_rebuild(&p);
+	if (d->len > 1)
+		profile.vrid = d->message[1];
+	if (vrrp_packet_parse(d, &profile, &d->src, 1, &p) == VRRP_REJECT_NONE)
+		check_rebuild(&profile, &p);
+}
+
+/* As it comes from a raw socket of IPv4, and as a message that something else has unwrapped. */
+static void fuzz_packet(const uint8_t *data, size_t size)
+{
+	struct vrrp_datagram d;
+	const struct in6_addr six = {.s6_addr = {0xfe, 0x80, [15] = 1}};
+
+	if (vrrp_packet_unwrap(data, size, &d) == VRRP_REJECT_NONE)
+		for (size_t i = 0; i < sizeof(profiles) / sizeof(profiles[0]); i++)
+			try_profile(&profiles[i], &d);
+	d = (struct vrrp_datagram){.src = ip_addr_v6(&six), .ttl = VRRP_TTL, .message = data,
+				   .len = size, .verified = true};
+	d.dst = vrrp_packet_group(AF_INET6);
+	try_profile(&profiles[1], &d);
+	d.src = d.dst = ip_addr_v4(htonl(INADDR_LOOPBACK));
+	try_profile(&profiles[size % 2 == 0 ? 2 : 3], &d);
 }
 
 static void fuzz_arp(const uint8_t *data, size_t size)
@@ -122,8 +141,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 static const uint8_t seed_vrrp[] = {
 	0x45, 0xc0, 0, 32, 0,    0,    0,    0,    255,  112,  0,    0,    10,   77,   0,    1,
 	10,   77,   0, 3,  0x31, 0x33, 0x64, 0x01, 0x00, 0x64, 0x4a, 0x9c, 0x0a, 0x4d, 0x00, 0x64};
+static const uint8_t seed_v2[] = {
+	0x45, 0xc0, 0,    40,   0,    0,    0,    0,    255,  112,  0,    0,    10,   99,
+	0,    1,    10,   99,   0,    2,    0x21, 0x33, 0x96, 0x01, 0x01, 0x01, 0xcf, 0x84,
+	0x0a, 0x63, 0x00, 0x64, 0x73, 0x65, 0x63, 0x72, 0x65, 0x74, 0x31, 0x32};
+static const uint8_t seed_v6[] = {
+	0x31, 0x33, 0x64, 0x02, 0x00, 0x64, 0xaf, 0x10, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	0,    0,    0,    0x51, 0xfd, 0x77, 0,    0,    0,    0,    0, 0, 0, 0, 0, 0, 0, 0, 1, 0};
 static const uint8_t seed_arp[ARP_FRAME_LEN] = {255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 1,
 						8,   6,   0,   1,   8,   0,   6, 4, 0, 1, 2};
+
+static const struct seed {
+	const uint8_t *bytes;
+	size_t len;
+} seeds[] = {{seed_vrrp, sizeof(seed_vrrp)},
+	     {seed_v2, sizeof(seed_v2)},
+	     {seed_v6, sizeof(seed_v6)},
+	     {seed_arp, sizeof(seed_arp)}};
+#define N_SEEDS (sizeof(seeds) / sizeof(seeds[0]))
 
 static uint32_t next_random(uint32_t *state)
 {
@@ -160,13 +195,13 @@ static void run_mutations(uint32_t seed, unsigned long count)
 	uint8_t buf[INPUT_MAX];
 
 	for (unsigned long i = 0; i < count; i++) {
-		const bool arp = next_random(&random) % 4 == 0;
-		size_t len = arp ? sizeof(seed_arp) : sizeof(seed_vrrp);
+		const struct seed *from = &seeds[next_random(&random) % N_SEEDS];
+		size_t len = from->len;
 
 		for (size_t k = 0; k < 256; k++)
 			buf[k] = (uint8_t)next_random(&random);
 		if (next_random(&random) % 8 != 0)
-			memcpy(buf, arp ? seed_arp : seed_vrrp, len);
+			memcpy(buf, from->bytes, len);
 		mutate(&random, buf, &len);
 		run_exact(buf, len);
 	}

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""Adverts between two nodes: each version, family, way of casting and transport, a service each in
+one lab, so that all of them share the time of one."""
+from case import case
+from lab import ADDRESS, Lab, pick, wait_until
+
+SIX = {"a": ("fd77::11", "fe80::11"), "b": ("fd77::12", "fe80::12")}
+
+# name: the service's own lines
+KINDS = {
+    "v2u": "vrrp_version = 2\nauth_type = pass\nauth_pass = secret12\n",
+    "v2m": "vrrp_version = 2\nmulticast = yes\n",
+    "v3u": "vrrp_checksum = rfc9568\n",
+    "v3m": "multicast = yes\n",
+    "v6u": "",
+    "v6m": "multicast = yes\n",
+}
+
+
+def services():
+    text = ""
+    for number, (name, lines) in enumerate(KINDS.items(), 60):
+        six = f"fe80::{number}, fd77::{number}" if name.startswith("v6") else f"10.77.0.{number}"
+        text += (f"[service:{name}]\ninterface = eth0\nvirtual_router_id = {number}\n"
+                 f"virtual_ipaddress = {six}\nadvert_int = 1s\n{lines}"
+                 f"[program:p{name}]\nservice = {name}\nuser = nobody\n"
+                 f"command = /bin/sleep 10000\n")
+    return text
+
+
+def lab_of_kinds(bin_dir, extra):
+    lab = Lab(bin_dir, advert_int="1s", extra=extra)
+    for name, addresses in SIX.items():
+        for address in addresses:
+            lab.ip(name, "addr", "add", f"{address}/64", "dev", "eth0", "nodad")
+    with open(lab.config, encoding="utf-8") as f:
+        text = f.read()
+    for name, addresses in SIX.items():
+        text = text.replace(f"address = {ADDRESS[name]}\n",
+                            f"address = {ADDRESS[name]}, {', '.join(addresses)}\n")
+    with open(lab.config, "w", encoding="utf-8") as f:
+        f.write(text)
+    return lab
+
+
+def counters(node, service):
+    return pick(node.status(), "services", service)["counters"]
+
+
+def is_heard(lab, name):
+    """The standby has heard several adverts, none was refused, nothing in them differs."""
+    seen = counters(lab.b, name)
+    refused = {k: n for k, n in seen["rejects"].items() if n}
+    differing = {k: n for k, n in seen["differs"].items() if n}
+    assert not refused and not differing, f"{name}: {refused} {differing}"
+    return seen["adverts_received"] >= 2
+
+
+def all_states(node, names):
+    status = node.status()
+    return [pick(status, "services", n)["state"] for n in names] if status else []
+
+
+@case(sanitized=True)
+def every_version_family_and_cast_between_two_nodes(bin_dir):
+    names = list(KINDS)
+    with lab_of_kinds(bin_dir, services()) as lab:
+        lab.wait_settled()
+        for name in names:
+            wait_until(lambda n=name: is_heard(lab, n), 10, f"{name}: adverts heard")
+        wait_until(lambda: not lab.b.alarms(), 10, f"no alarm: {lab.b.alarms()}")
+        # A release is an advert too, and what ends here goes on there.
+        lab.a.stop()
+        wait_until(lambda: set(all_states(lab.b, names)) == {"active"}, 15, "all active on b")
+        for name in names:
+            assert not any(counters(lab.b, name)["rejects"].values()), name
