@@ -10,6 +10,8 @@
 #include "common/log.h"
 #include "supd/engine/confine.h"
 
+#define DRAIN_AGAIN MTIME_MS(1)
+
 /*
  * The engine's process: builds the parts, runs the one loop, and takes the parts down.
  *
@@ -185,6 +187,12 @@ int engine_run(const struct engine_args *args)
 
 void engine_drain(struct engine *e)
 {
+	mtime now = mtime_now();
+
+	/* With many services one timer follows another, and this has just been done. */
+	if (e->drained_at != 0 && now - e->drained_at < DRAIN_AGAIN)
+		return;
+	e->drained_at = now;
 	keeper_link_drain(e);
 	peer_io_drain(e);
 	for (uint32_t i = 0; i < e->m->n_services && !e->finished; i++) {

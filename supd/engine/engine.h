@@ -51,6 +51,7 @@ struct probe_target {
 	int node;	/* row, or MODEL_NONE: a target that is not a node */
 	mtime sent[8];	/* send times of unanswered probes, a ring; 0: answered or given up */
 	unsigned next;
+	mtime asked;	/* newest of them, whichever service on the interface sent it; 0: none */
 	mtime answered; /* send time of the newest answered one; 0: never */
 };
 
@@ -107,7 +108,7 @@ struct engine_service {
 	uint64_t address_order;	 /* newest ADD or REMOVE under way */
 	bool ended;
 	bool net_up, addresses_settled; /* left-overs were seen to, once per net process */
-	bool link_known, hello_due;
+	bool link_known;
 	mtime fed_kill_at, baton_s; /* what the keeper knows */
 
 	/* hook_io.c */
@@ -198,7 +199,10 @@ struct engine {
 	/* peer_io.c */
 	struct engine_peer_path peer_paths[MODEL_PATHS_MAX];
 	struct ev_timer hello_timer;
+	struct ev_prepare hello_prepare;
+	bool hello_wanted; /* at once: what we are has changed */
 	mtime hello_at; /* newest HELLO sent */
+	mtime drained_at; /* engine_drain(); 0: never */
 	mtime hello_due; /* what hello_timer is armed for */
 	uint64_t session;
 	struct ev_timer details_timer;

@@ -244,6 +244,22 @@ void peer_io_hello_now(struct engine *e)
 }
 
 /*
+ * Once a turn of the loop, before it sleeps: a HELLO speaks of every service, and when a host is
+ * lost they all change at once.
+ */
+static void on_prepare(struct ev_loop *loop, struct ev_prepare *w, int revents)
+{
+	struct engine *e = w->data;
+
+	if (e->hello_wanted) {
+		e->hello_wanted = false;
+		peer_io_hello_now(e);
+	} else {
+		peer_io_update(e);
+	}
+}
+
+/*
  * After a stall of ours the news of that time come first: a HELLO that still says "active" would
  * keep a peer waiting for a service that the keeper has killed.
  */
@@ -357,6 +373,9 @@ void peer_io_init(struct engine *e)
 	for (uint32_t i = 0; i < e->m->n_nodes; i++)
 		init_peer(e, i);
 	details_init(&e->details, e->m);
+	ev_prepare_init(&e->hello_prepare, on_prepare);
+	e->hello_prepare.data = e;
+	ev_prepare_start(e->loop, &e->hello_prepare);
 	ev_init(&e->hello_timer, on_hello_timer);
 	e->hello_timer.data = e;
 	ev_timer_init(&e->details_timer, on_details_timer, 0., DETAILS_PERIOD);

@@ -169,21 +169,46 @@ bool probe_is_target(const struct engine_service *svc, const struct ip_addr *add
 	return false;
 }
 
-static void probe_target(struct engine_service *svc, struct probe_target *t, mtime now,
-			 mtime give_up)
+static void note_request(struct probe_target *t, mtime now, mtime give_up)
 {
 	const size_t ring = sizeof(t->sent) / sizeof(t->sent[0]);
-	const struct ip_addr own = probe_own_address(svc, &t->address);
-	uint8_t frame[NEIGH_FRAME_MAX];
 
 	for (size_t i = 0; i < ring; i++)
 		if (t->sent[i] != 0 && now - t->sent[i] > give_up)
 			t->sent[i] = 0;
-	if (!probe_send_frame(svc, &t->address, frame,
-			      neigh_request(svc->mac, &own, &t->address, frame)))
-		return;
-	t->sent[t->next] = now;
+	t->sent[t->next] = t->asked = now;
 	t->next = (t->next + 1) % ring;
+}
+
+static bool is_beside(const struct engine_service *svc, const struct engine_service *other)
+{
+	return other->ifindex == svc->ifindex && ev_is_active(&other->wires[0].watcher);
+}
+
+/* An answer comes to every service on the interface, so one of them asks for all. */
+static void probe_target(struct engine_service *svc, const struct ip_addr *address, mtime now,
+			 mtime give_up)
+{
+	const struct ip_addr own = probe_own_address(svc, address);
+	struct engine *e = svc->engine;
+	uint8_t frame[NEIGH_FRAME_MAX];
+
+	if (!probe_send_frame(svc, address, frame,
+			      neigh_request(svc->mac, &own, address, frame)))
+		return;
+	for (uint32_t i = 0; i < e->m->n_services; i++) {
+		struct engine_service *other = &e->services[i];
+		struct probe_target *t = find_target(other->targets, other->n_targets, address);
+
+		if (t != NULL && is_beside(svc, other))
+			note_request(t, now, give_up);
+	}
+}
+
+static void forget_requests(struct probe_target *t)
+{
+	memset(t->sent, 0, sizeof(t->sent));
+	t->asked = 0;
 }
 
 /* The oldest open request's send time, all of them closed; 0: none was open. */
@@ -279,15 +304,21 @@ static bool is_due(mtime last, mtime interval, mtime now)
 
 static void send_round(struct engine_service *svc, mtime interval, mtime now)
 {
+	struct engine *e = svc->engine;
+	bool runs = false;
+
 	svc->probed_at = now;
+	for (uint32_t i = 0; i < e->m->n_services && !runs; i++)
+		runs = e->services[i].fsm.may_run && is_beside(svc, &e->services[i]);
 	/*
 	 * An answer will renew S, which promises that the peers have heard of us shortly before:
 	 * so a HELLO goes with each round, unless one has just gone.
 	 */
-	if (svc->fsm.may_run && now - svc->engine->hello_at > interval / 4)
-		peer_io_hello_now(svc->engine);
+	if (runs && now - e->hello_at > interval / 4)
+		peer_io_hello_now(e);
 	for (unsigned i = 0; i < svc->n_targets; i++)
-		probe_target(svc, &svc->targets[i], now, interval + interval / 2);
+		if (is_due(svc->targets[i].asked, interval - interval / 4, now))
+			probe_target(svc, &svc->targets[i].address, now, interval + interval / 2);
 }
 
 void probe_update(struct engine *e, uint32_t service)
@@ -349,7 +380,7 @@ void probe_open(struct engine *e, uint32_t service, const int fds[2])
 
 	svc->probed_at = svc->conflict_probed_at = 0;
 	for (unsigned i = 0; i < svc->n_targets; i++)
-		memset(svc->targets[i].sent, 0, sizeof(svc->targets[i].sent));
+		forget_requests(&svc->targets[i]);
 	for (unsigned i = 0; i < 2; i++)
 		open_wire(svc, &svc->wires[i], fds[i]);
 	tell_targets(svc);

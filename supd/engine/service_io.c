@@ -288,7 +288,7 @@ static void carry_out(struct engine_service *svc, const struct service_action *a
 		peer_io_send_term(e, (int)a->peer, PEER_TYPE_RELEASED, row, a->term, 0xff, false);
 		break;
 	case SERVICE_ACT_HELLO_NOW:
-		svc->hello_due = true;
+		e->hello_wanted = true;
 		break;
 	case SERVICE_ACT_PERSIST:
 		scribe_save_state(e, row, a->seq);
@@ -376,12 +376,7 @@ void service_io_event(struct engine *e, uint32_t row, const struct service_event
 	arm_lease(svc);
 	arm_timer(svc, now);
 	feed_if_moved(svc);
-	if (svc->hello_due) {
-		svc->hello_due = false;
-		peer_io_hello_now(e);
-	}
 	probe_update(e, row);
-	peer_io_update(e);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Beside other VRRP routers (peer_link = no): handover in both directions by each way of it."""
+import os
+import time
+
 from case import case
-from lab import wait_until
-from neighbours import NeighbourLab, way_v3
+from lab import stays, wait_until
+from neighbours import NeighbourLab, Way, way_v3
 
 
 def ways():
@@ -57,3 +60,47 @@ def keepalived_and_supd_hand_over_to_each_other(bin_dir):
         lesser.kill()
         lab.wait_services("a", "active", 12)
         lab.wait_addresses("a", 2)
+
+
+MANY = 255
+
+
+def many_ways():
+    return [Way(f"s{i}", i, f"10.77.1.{i}" if i < 255 else "10.77.2.1") for i in range(1, MANY + 1)]
+
+
+def processor_seconds(node):
+    """User and system time of supd's own processes so far."""
+    ticks = 0
+    for pid in node.roles().values():
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            ticks += sum(int(word) for word in f.read().rpartition(")")[2].split()[11:13])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@case
+def services_255_settle_and_all_move_when_a_host_is_cut(bin_dir):
+    with NeighbourLab(bin_dir, many_ways()) as lab:
+        since = time.monotonic()
+        lab.start_all()
+        lab.wait_services("a", "active", 20)
+        lab.wait_services("b", "backup", 5)
+        lab.wait_addresses("a", 3)
+        print(f"settled after {time.monotonic() - since:.1f} s")
+        for way in (lab.ways[0], lab.ways[-1]):
+            wait_until(lambda w=way: lab.a.target_answered(w.name), 10, "the gateway answered")
+        before, since = processor_seconds(lab.a) + processor_seconds(lab.b), time.monotonic()
+        stays(lambda: lab.addresses("a") == lab.all_names(), 3, "all on a", 0.5)
+        used = processor_seconds(lab.a) + processor_seconds(lab.b) - before
+        print(f"at rest {100 * used / (time.monotonic() - since):.1f} % of a core, both hosts")
+        lab.cut("a")
+        since = time.monotonic()
+        lab.wait_services("b", "active", 15)
+        lab.wait_addresses("b", 3)
+        print(f"all moved after {time.monotonic() - since:.1f} s")
+        lab.wait_addresses("a", 6, set())
+        lab.heal()
+        wait_until(lambda: set(lab.service_states("a").values()) == {"backup"}, 10, "a all backup")
+        lab.wait_services("b", "active", 1)
+        for node in (lab.a, lab.b):
+            assert node.status()["supd"]["engine_restarts"] == 0, f"{node.name}: engine replaced"

@@ -254,9 +254,9 @@ class Node:
         program = self.program()
         return bool(program and program["pid"] and program["pid"] not in pids)
 
-    def target_answered(self):
+    def target_answered(self, service="sched"):
         """The gateway has answered a probe: from now on this node can tell its own isolation."""
-        code, text = self.supctl("--json", "explain")
+        code, text = self.supctl("--json", "explain", service)
         if code != 0:
             return False
         rows = json.loads(text)["services"][0]["evidence"]

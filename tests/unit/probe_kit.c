@@ -198,10 +198,12 @@ void probe_again(mtime ago)
 	struct engine_service *s = &w->svc;
 
 	s->probed_at -= ago;
-	for (unsigned i = 0; i < s->n_targets; i++)
+	for (unsigned i = 0; i < s->n_targets; i++) {
+		s->targets[i].asked -= ago;
 		for (unsigned k = 0; k < 8; k++)
 			if (s->targets[i].sent[k] != 0)
 				s->targets[i].sent[k] -= ago;
+	}
 	probe_update(&w->e, 0);
 }
 
