@@ -20,6 +20,7 @@
 #define CONTROL_LINE_MAX    65536u	/* a request, with its newline */
 #define CONTROL_REPLY_MAX   (8u << 20)	/* a reply, with its newline */
 #define CONTROL_TIMEOUT_MS  60000	/* of an action, unless args.timeout_ms says otherwise */
+#define CONTROL_START_MS    120000	/* of `start`: it may have to wait for wait_for_peer */
 #define CONTROL_TIMEOUT_MAX 86400000	/* ms */
 #define CONTROL_SOCKET_NAME "supd.sock" /* in run_dir */
 

@@ -46,7 +46,10 @@ static int wait_ms(const struct command *command, const struct invocation *in)
 {
 	if (command->action == NULL)
 		return in->timeout_ms > 0 ? in->timeout_ms : QUERY_WAIT_MS;
-	return (in->timeout_ms > 0 ? in->timeout_ms : CONTROL_TIMEOUT_MS) + GRACE_MS;
+	if (in->timeout_ms > 0)
+		return in->timeout_ms + GRACE_MS;
+	return (strcmp(command->name, "start") == 0 ? CONTROL_START_MS : CONTROL_TIMEOUT_MS) +
+	       GRACE_MS;
 }
 
 /*

@@ -37,7 +37,8 @@ static void why_no_standby(const json_t *node, const json_t *service, char *buf,
 		snprintf(buf, size, "%s stopped: supctl start %s %s", name, reply_str(service, "name"),
 			 where);
 	else if (reply_is_state(there, "stopped"))
-		snprintf(buf, size, "%s barred by stop --here: supctl reset %s", name, where);
+		snprintf(buf, size, "%s barred by stop --here: supctl start %s %s", name,
+			 reply_str(service, "name"), where);
 	else if (reply_is(there, "softly_unfit") &&
 		 json_is_false(json_object_get(node, "config_matches")))
 		snprintf(buf, size, "%s not fit: another configuration file", name);

@@ -33,7 +33,7 @@
  *   - whatever the main process leaves behind is killed when it ends, and the next start waits
  *     until it is gone;
  *   - gated: each SPAWN uses up one permission; START brings one (its service has just been
- *     granted its term), a restart waits for ALLOW, and so does a person's RESTART;
+ *     granted its term), a restart waits for ALLOW, and so does what a person asks for;
  *   - post_stop follows each end of a start that was tried, pre_start's failure included, but not
  *     a KILL: then the service is another node's, and nothing of it may run here any more;
  *   - a start order whose result does not come is waited for: only the keeper knows whether

@@ -7,29 +7,32 @@
  * nothing is alive is settled in program_fsm.c.
  */
 
-/* Nothing runs, and something shall: now, or as soon as the left-overs of the last run are gone. */
-static void begin(struct program_fsm *p, mtime now, struct program_actions *out)
+/*
+ * Nothing runs, and something shall: now, or as soon as the left-overs of the last run are gone.
+ * START comes with a permission; a person's start, at any later time, asks for one like a restart.
+ */
+static void begin(struct program_fsm *p, bool allowed, mtime now, struct program_actions *out)
 {
 	p->wanted = true;
-	p->allowed = true;
+	p->allowed = allowed;
 	restart_policy_reset(&p->policy);
-	if (program_gone(p))
+	if (program_gone(p) && (allowed || !p->config.gated))
 		program_order_start(p, out);
 	else
 		program_wait_for_start(p, now, out);
 }
 
-void program_on_start(struct program_fsm *p, mtime now, struct program_actions *out)
+static void want(struct program_fsm *p, bool allowed, mtime now, struct program_actions *out)
 {
 	switch (p->state) {
 	case PROGRAM_STATE_STOPPED:
 	case PROGRAM_STATE_FATAL:
-		begin(p, now, out);
+		begin(p, allowed, now, out);
 		break;
 	case PROGRAM_STATE_STOPPING:
 		if (!p->wanted) {
 			p->wanted = true;
-			p->allowed = true;
+			p->allowed = allowed;
 			p->giving_up = false;
 			restart_policy_reset(&p->policy);
 		}
@@ -42,11 +45,16 @@ void program_on_start(struct program_fsm *p, mtime now, struct program_actions *
 	}
 }
 
+void program_on_start(struct program_fsm *p, mtime now, struct program_actions *out)
+{
+	want(p, true, now, out);
+}
+
 void program_on_start_person(struct program_fsm *p, mtime now, struct program_actions *out)
 {
 	switch (p->state) {
 	case PROGRAM_STATE_EXITED:
-		begin(p, now, out);
+		begin(p, false, now, out);
 		break;
 	case PROGRAM_STATE_BACKOFF:
 		p->next_start = mtime_min(p->next_start, now);
@@ -54,7 +62,7 @@ void program_on_start_person(struct program_fsm *p, mtime now, struct program_ac
 	case PROGRAM_STATE_STOPPED:
 	case PROGRAM_STATE_FATAL:
 	case PROGRAM_STATE_STOPPING:
-		program_on_start(p, now, out);
+		want(p, false, now, out);
 		break;
 	case PROGRAM_STATE_STARTING:
 	case PROGRAM_STATE_RUNNING:

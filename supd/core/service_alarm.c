@@ -6,7 +6,6 @@
  * or left standing.  A standing one is said again every hour.  An alarm changes nothing else.
  */
 
-#define LOADS_WITHIN MTIME_SEC(2) /* the state file, from the start of the engine */
 
 /* Adverts are missing while the peer link says "active", or the reverse. */
 static bool vrrp_path_blocked(const struct service_fsm *s, mtime now)
@@ -127,7 +126,7 @@ static void set_lasting(struct svc_step *x, enum service_alarm alarm, bool on)
 
 void svc_alarm_not_loaded(struct svc_step *x)
 {
-	set(x, SERVICE_ALARM_STATE_FILE, x->now - x->s->started >= LOADS_WITHIN);
+	set(x, SERVICE_ALARM_STATE_FILE, x->now - x->s->started >= SERVICE_LOADS_WITHIN);
 }
 
 void svc_update_alarms(struct svc_step *x)

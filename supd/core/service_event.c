@@ -65,7 +65,7 @@ static void ev_resume(struct svc_step *x, const struct service_event *ev)
 	s->may_run = s->quiesced < s->term;
 	/* Net events will tell; nobody who could take the address away has spoken yet. */
 	s->link_up = s->sockets_ok = was_active;
-	s->state = SERVICE_STATE_TAKING_OVER;
+	s->state = was_active ? SERVICE_STATE_ACTIVE : SERVICE_STATE_TAKING_OVER;
 	s->phase = SERVICE_PHASE_START;
 	if (!was_active || !running || !s->may_run) {
 		svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);

@@ -45,7 +45,7 @@ static void explain_fit(const struct service_fsm *s, mtime now, struct service_e
 {
 	static const char *const why[] = {
 		[SERVICE_UNFIT_FAILED] = "latched as failed (supctl reset ends it)",
-		[SERVICE_UNFIT_STOPPED] = "stopped by a person (supctl start ends it)",
+		[SERVICE_UNFIT_STOPPED] = "stopped, or barred here, by a person (supctl start ends it)",
 		[SERVICE_UNFIT_PAUSED] = "paused by a person (supctl resume ends it)",
 		[SERVICE_UNFIT_LINK] = "the service's interface is down or missing",
 		[SERVICE_UNFIT_ISOLATED] = "isolated: no peer and no probe target answers",

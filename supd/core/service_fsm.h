@@ -270,6 +270,7 @@ struct service_fsm {
 	uint64_t fence_owed_seq[MODEL_NODES_MAX]; /* ... once this write is on disk */
 
 	mtime wait_until;	 /* WAITING */
+	mtime unheard_since;	 /* in contact with the network, and no peer heard, since */
 	mtime started;		 /* of this machine */
 	mtime address_lost_at;	 /* newest ADDRESSES_ADD after a loss: rate limit */
 	bool address_failed, conflict_taken, filtered, exhausted;
@@ -362,7 +363,8 @@ enum service_action_type {
 	SERVICE_ACT_PROGRAMS_STOP,   /* in reverse order; give_up: members end as fatal */
 	SERVICE_ACT_PROGRAMS_ALLOW,  /* a restart that waited may go */
 	SERVICE_ACT_QUIESCE,	   /* term: kill everything at once, and confirm */
-	SERVICE_ACT_STATE,	   /* transition: from, to, cause; a step may make several */
+	SERVICE_ACT_STATE,	   /* transition: from, to, cause; a step may make several; the
+				    * same: a new engine goes on, or under a newer term */
 	SERVICE_ACT_ALARM,	   /* alarm; ok: true raised, false cleared */
 	SERVICE_ACT_ENDED,	   /* after CMD_END: nothing is left here */
 	SERVICE_ACT_FENCE_COMMAND, /* peer, term: run fence_command; FENCE_COMMAND answers */

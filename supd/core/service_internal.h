@@ -31,7 +31,7 @@ struct svc_step {
  */
 #define SERVICE_RULES(X)                                                                           \
 	X(FENCE) X(CONTACT) X(CONFLICT) X(BUDGET) X(HELLO_IS_LIFE) X(ADVERT_IS_LIFE) X(RENUMBER) X(HOLD) X(QUIESCE) X(HIGHER_TERM)       \
-	X(ISOLATION_HOLD) X(WITNESS) X(LAST_LOOK) X(FRESH_PROOF) X(CLAIM) X(SOFT)
+	X(ISOLATION_HOLD) X(WITNESS) X(LAST_LOOK) X(FRESH_PROOF) X(CLAIM) X(SOFT) X(FRESH_TERM)
 
 enum service_rule {
 #define X(name) SERVICE_RULE_##name,
@@ -161,7 +161,8 @@ void svc_on_limit(struct svc_step *x);
 
 /* ---- service_alarm.c ---- */
 void svc_update_alarms(struct svc_step *x);
-/* While the state file has not been read. */
+/* While the state file has not been read; said after this long from the start of the engine. */
+#define SERVICE_LOADS_WITHIN MTIME_SEC(2)
 void svc_alarm_not_loaded(struct svc_step *x);
 
 #endif

@@ -27,6 +27,7 @@ void svc_on_heard(struct svc_step *x, unsigned p, mtime echoed)
 	struct service_peer *peer = &x->s->peers[p];
 
 	peer->heard = x->now;
+	x->s->unheard_since = x->now;
 	if (echoed > peer->echoed)
 		peer->echoed = echoed;
 }
@@ -41,8 +42,6 @@ static void adopt_wish(struct svc_step *x, const struct service_report *r)
 	s->persist.wish_version = r->wish_version;
 	s->persist.stopped = r->stopped;
 	s->persist.paused = r->paused;
-	if (!r->stopped)
-		s->persist.barred = false;
 	svc_persist(x);
 }
 

@@ -154,6 +154,8 @@ void svc_update_contact(struct svc_step *x)
 
 	s->s = mtime_max(s->s, proof);
 	s->contact = contact;
+	if (!contact && s->config.isolation != MODEL_ISOLATION_OFF)
+		s->unheard_since = x->now;
 	/* Silence heard without contact proves nothing: Active_Down begins again with contact. */
 	if (s->vrrp.state == VRRP_STATE_BACKUP && RULE(ISOLATION_HOLD)) {
 		if (isolated && !s->isolated)
@@ -292,7 +294,7 @@ mtime service_deadline(const struct service_fsm *s, mtime now)
 	mtime phase = phase_deadline(s);
 
 	if (!s->loaded)
-		return MTIME_NEVER;
+		return mtime_max(at, s->started + SERVICE_LOADS_WITHIN);
 	at = mtime_min(at, vrrp_deadline(&s->vrrp));
 	if (!s->release_kill || s->state != SERVICE_STATE_RELEASING)
 		at = mtime_min(at, service_kill_at(s)); /* else the kill is under way already */

@@ -134,6 +134,14 @@ bool svc_fence_done(const struct service_fsm *s, mtime now)
 
 /* ---- begin, give up ------------------------------------------------------------------------------ */
 
+/* The one reserved; the next one is reserved by the write that follows. */
+static void take_term(struct service_fsm *s)
+{
+	s->term = s->persist.reserved;
+	s->persist.term_seen = s->term;
+	s->persist.reserved = service_next_term(s->term, s->config.self);
+}
+
 static void begin_takeover(struct svc_step *x, enum service_cause cause, bool elected)
 {
 	struct service_fsm *s = x->s;
@@ -146,9 +154,7 @@ static void begin_takeover(struct svc_step *x, enum service_cause cause, bool el
 		return;
 	s->taken_unfit = service_softly_unfit(s, x->now);
 	s->file_replaced = s->file_known && s->file_in_force != s->config.file;
-	s->term = s->persist.reserved;
-	s->persist.term_seen = s->term;
-	s->persist.reserved = service_next_term(s->term, s->config.self);
+	take_term(s);
 	s->restart_fence = s->programs_ready = s->exhausted = false;
 	s->command_time = 0;
 	s->conflict_taken = svc_within(x->now, s->conflict_unknown_at, s->config.advert_int);
@@ -193,7 +199,9 @@ void svc_enter_idle(struct svc_step *x, enum service_cause cause, bool boot)
 	} else if (s->persist.latched) {
 		svc_set_state(x, SERVICE_STATE_FAILED, SERVICE_CAUSE_FAILED);
 	} else if (boot) {
-		s->wait_until = mtime_add(x->now, s->config.wait_for_peer);
+		/* Silence that has been listened to counts, whatever this node was meanwhile. */
+		s->wait_until = mtime_max(
+			x->now, mtime_add(s->unheard_since, s->config.wait_for_peer));
 		svc_set_state(x, SERVICE_STATE_WAITING, cause);
 	} else {
 		svc_set_state(x, SERVICE_STATE_BACKUP, cause);
@@ -477,9 +485,33 @@ void svc_progress_takeover(struct svc_step *x)
 
 /* ---- restart on the active node -------------------------------------------------------------------------- */
 
+/*
+ * Somebody may have run under a newer term while we did not hear (cut off in turn), and it is over
+ * there: nothing makes us step down, but a start under ours would take SUPD_TERM back.
+ */
+static bool term_is_old(const struct service_fsm *s)
+{
+	return s->persist.term_seen > s->term && RULE(FRESH_TERM);
+}
+
 void svc_restart_fence(struct svc_step *x)
 {
 	x->s->restart_fence = true;
+	if (!term_is_old(x->s))
+		begin_fence(x);
+}
+
+static void renew_term(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+	struct service_action *a;
+
+	take_term(s);
+	svc_persist(x);
+	a = svc_emit(x, SERVICE_ACT_STATE);
+	a->from = a->to = s->state;
+	a->cause = s->cause;
+	svc_emit(x, SERVICE_ACT_HELLO_NOW);
 	begin_fence(x);
 }
 
@@ -489,6 +521,11 @@ void svc_progress_restart(struct svc_step *x)
 
 	if (!s->restart_fence || s->persist.paused)
 		return;
+	if (term_is_old(s)) {
+		if (!svc_persist_settled(s))
+			return;
+		renew_term(x);
+	}
 	if (!svc_fence_done(s, x->now)) {
 		svc_repeat_fence(x);
 		return;

@@ -74,11 +74,13 @@ struct control_request {
 	bool force, here, all;
 	int64_t image; /* -1: not given */
 	mtime began, deadline;
+	bool timeout_given; /* args.timeout_ms */
 	json_t *reply; /* set: it has ended */
 
 	/* While it waits: */
 	void (*poll)(struct control_request *r, mtime now);
 	const char *waits_for; /* for the message of a time-out */
+	char waits_text[256];  /* what it may point to */
 	uint32_t row;	       /* of the service or program */
 	uint32_t runs[GROUP_MEMBERS_MAX]; /* run of each program when it began; a program: [0] */
 	unsigned deaths;		  /* its deaths so far, then */

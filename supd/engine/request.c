@@ -303,6 +303,7 @@ static void read_timeout(struct control_request *r, const json_t *value)
 			     CONTROL_TIMEOUT_MAX);
 	else
 		r->deadline = r->began + MTIME_MS(ms);
+	r->timeout_given = true;
 }
 
 static void read_arg(struct control_request *r, const char *key, const json_t *value)

@@ -235,6 +235,12 @@ static void log_transition(struct engine_service *svc, const struct service_acti
 	svc->last_cause = a->cause;
 	/* A new engine that goes on changes nothing: the machine knows since when it is so. */
 	svc->last_change_wall = (int64_t)time(NULL) - (mtime_now() - f->since) / MTIME_SEC(1);
+	if (a->from == a->to) {
+		log_notice("service %s: still %s (cause %s, term %llu)",
+			   model_service_name(svc->engine->m, svc->row), service_state_name(a->to),
+			   service_cause_name(a->cause), (unsigned long long)f->term);
+		return;
+	}
 	log_notice("service %s: %s -> %s (cause %s, term %llu%s)",
 		   model_service_name(svc->engine->m, svc->row), service_state_name(a->from),
 		   service_state_name(a->to), service_cause_name(a->cause),

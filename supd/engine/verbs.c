@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "supd/engine/control.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /*
@@ -172,10 +173,26 @@ static void poll_program_stopped(struct control_request *r, mtime now)
 			     model_program_name(r->engine->m, r->row));
 }
 
+/* Nothing is started in a pause: that is said at once, not by a time-out. */
+static bool is_paused(struct control_request *r, int service)
+{
+	if (service == MODEL_NONE || !r->engine->services[service].fsm.persist.paused)
+		return false;
+	control_fail(r, CONTROL_REFUSED,
+		     "%s is paused, and a pause keeps programs from being started: "
+		     "supctl resume first",
+		     model_service_name(r->engine->m, (uint32_t)service));
+	return true;
+}
+
 static void program_up(struct control_request *r, enum program_event_type event,
 		       void (*poll)(struct control_request *r, mtime now))
 {
+	bool runs = program_of(r)->fsm.state == PROGRAM_STATE_RUNNING;
+
 	if (!program_is_ours(r))
+		return;
+	if (!(runs && event == PROGRAM_EV_START_PERSON) && is_paused(r, program_of(r)->service))
 		return;
 	r->runs[0] = program_of(r)->fsm.run;
 	r->deaths = program_of(r)->fsm.policy.total;
@@ -223,6 +240,32 @@ static bool is_linked_peer(const struct service_fsm *s, uint32_t p)
 	return p < s->config.n_nodes && p != s->config.self && s->config.nodes[p].peer_link;
 }
 
+/* What a time-out will name: by what it is held up at the moment. */
+static void service_waits_for(struct control_request *r, mtime now)
+{
+	const struct service_fsm *s = &service_of(r)->fsm;
+	char silent[128] = "";
+
+	r->waits_for = "the service to be active and ready on some node";
+	if (s->state != SERVICE_STATE_WAITING)
+		return;
+	for (uint32_t p = 0; p < s->config.n_nodes; p++)
+		if (is_linked_peer(s, p) && !service_peer_reachable(s, p, now))
+			control_list_add(silent, sizeof(silent), model_node_name(r->engine->m, p));
+	if (silent[0] == '\0')
+		return;
+	if (now < s->wait_until)
+		snprintf(r->waits_text, sizeof(r->waits_text),
+			 "%s to be heard (without it, this node starts in %lld s: wait_for_peer)",
+			 silent, (long long)(mtime_to_ms(s->wait_until - now) + 999) / 1000);
+	else
+		snprintf(r->waits_text, sizeof(r->waits_text),
+			 "%s to be heard, or a probe target to answer (supctl explain; if %s is down "
+			 "for certain: supctl failover --force)",
+			 silent, silent);
+	r->waits_for = r->waits_text;
+}
+
 static void poll_service_started(struct control_request *r, mtime now)
 {
 	const struct service_fsm *s = &service_of(r)->fsm;
@@ -239,6 +282,7 @@ static void poll_service_started(struct control_request *r, mtime now)
 	for (uint32_t p = 0; p < s->config.n_nodes; p++)
 		if (is_linked_peer(s, p) && service_peer_reachable(s, p, now))
 			all_failed &= s->peers[p].report.latched;
+	service_waits_for(r, now);
 	if (all_failed && !s->persist.stopped)
 		control_fail(r, CONTROL_REFUSED,
 			     "%s has failed on every node that can be reached: supctl reset --all %s",
@@ -247,7 +291,11 @@ static void poll_service_started(struct control_request *r, mtime now)
 
 static void start_service(struct control_request *r)
 {
-	r->waits_for = "the service to be active and ready on some node";
+	if (control_ready_node(r->engine, r->row, r->began) == MODEL_NONE &&
+	    is_paused(r, (int)r->row))
+		return;
+	if (!r->timeout_given)
+		r->deadline = r->began + MTIME_MS(CONTROL_START_MS);
 	control_service_command(r, SERVICE_CMD_START);
 	r->poll = poll_service_started;
 }
@@ -352,6 +400,8 @@ static void restart_service(struct control_request *r)
 			     service_state_name(es->fsm.state), where);
 		return;
 	}
+	if (is_paused(r, (int)r->row))
+		return;
 	for (unsigned i = 0; i < es->group.n; i++) {
 		r->runs[i] = es->group.members[i].program->run;
 		r->deaths += es->group.members[i].program->policy.total;

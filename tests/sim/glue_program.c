@@ -31,6 +31,7 @@ static void start_program(struct world *w, struct host *h, unsigned program)
 	o->program = (uint8_t)program;
 	o->order = e->order_of[program];
 	o->term = e->fsm.term;
+	o->known = oracle_known(h);
 	o->kill_at = service_kill_at(&e->fsm);
 	o->valid_until = service_order_valid_until(&e->fsm, now);
 }

@@ -69,7 +69,8 @@ static void on_start(struct world *w, struct host *h, const struct order *o)
 	k->kill_at = o->kill_at;
 	arm_deadline(w, h);
 	*r = (struct run){ .state = RUN_FORKED, .number = ++h->last_run, .order = o->order,
-			   .term = o->term, .valid_until = o->valid_until };
+			   .term = o->term, .known = o->known,
+			   .valid_until = o->valid_until };
 	run_later(w, h, o->program,
 		  rng_permille(&w->rng, 50) ? world_noise(w, MTIME_MS(5), MTIME_MS(50))
 					    : world_noise(w, MTIME_MS(1), MTIME_MS(5)),

@@ -11,7 +11,8 @@
  *
  *   never two     no program runs (exec to SIGKILL pending) while one of the service runs elsewhere
  *   terms         none is started under a term below that of an earlier start, unless its node
- *                 cannot know of it (alone after a reboot: said in the README)
+ *                 could not know of it when it ordered the start (alone after a reboot: said in
+ *                 the README)
  *   latch, stop   none is started by a node that is latched, stopped or barred
  *   eventually    with faults over and one node healthy, connected and fit, somebody is active
  *                 within the bound of calm_bound()
@@ -41,16 +42,16 @@ static void check_alone(struct world *w, const struct host *h)
 				    story_name(i));
 }
 
-static bool could_know(const struct host *h, uint64_t term)
+uint64_t oracle_known(const struct host *h)
 {
-	return h->told_term >= term || h->disk.term_seen >= term;
+	return h->told_term > h->disk.term_seen ? h->told_term : h->disk.term_seen;
 }
 
 static void check_allowed(struct world *w, const struct host *h, const struct run *r)
 {
 	const struct service_persist *p = &h->engine.fsm.persist;
 
-	if (r->term < w->top_term && r->term != h->last_term && could_know(h, w->top_term))
+	if (r->term < w->top_term && r->known >= w->top_term)
 		oracle_fail(w, "%c starts under term %llu after one under %llu", story_name(h->row),
 			    (unsigned long long)r->term, (unsigned long long)w->top_term);
 	if (h->engine.alive && !h->engine.stalled && (p->latched || p->stopped || p->barred) &&
@@ -64,7 +65,6 @@ void oracle_exec(struct world *w, struct host *h, const struct run *r)
 	STORY(w, h, "PROGRAM STARTS, term %llu", (unsigned long long)r->term);
 	check_alone(w, h);
 	check_allowed(w, h, r);
-	h->last_term = r->term;
 	if (r->term > w->top_term)
 		w->top_term = r->term;
 	if (w->none_since)

@@ -223,6 +223,7 @@ struct order {
 	uint32_t run;
 	int signo;
 	uint64_t order, term;
+	uint64_t known; /* highest term that the engine had heard of when it ordered a start */
 	mtime valid_until, kill_at;
 	struct service_baton baton;
 };
@@ -277,7 +278,7 @@ struct run {
 	enum run_state state;
 	bool main_alive, rest_alive;
 	uint32_t number;
-	uint64_t order, term;
+	uint64_t order, term, known;
 	mtime valid_until;
 	bool reaped; /* EXITED was told */
 };
@@ -363,7 +364,6 @@ struct host {
 	/* for the oracle */
 	unsigned broken;      /* lasting faults that touch it */
 	mtime well_since;
-	uint64_t last_term;   /* a program was started under here; its restarts are no new start */
 	uint64_t told_term;   /* highest term it was told of since supd started */
 };
 
@@ -502,6 +502,8 @@ void network_probe_address(struct world *w, struct host *from);
 void oracle_exec(struct world *w, struct host *h, const struct run *r);
 void oracle_dead(struct world *w, struct host *h);
 void oracle_step(struct world *w, struct host *h); /* after each step of its machines */
+/* Highest term that the host knows of now. */
+uint64_t oracle_known(const struct host *h);
 void oracle_told(struct host *h, const struct letter *l);
 void oracle_calm(struct world *w);
 void oracle_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

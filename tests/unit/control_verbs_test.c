@@ -268,6 +268,38 @@ static void start_of_a_service_ends_when_it_is_active_and_ready_somewhere(void *
 	json_decref(reply);
 }
 
+static void start_that_times_out_says_whom_it_waits_for(void **state)
+{
+	static const char start[] = "{\"command\":\"start\",\"args\":{\"name\":\"scheduler\","
+				    "\"timeout_ms\":60}}\n";
+	struct control_kit *k = *state;
+
+	kit_set_state(k, SERVICE_STATE_WAITING);
+	kit_service(k)->wait_until = mtime_now() + MTIME_SEC(30);
+	kit_peer_says(k, NODE_B, SERVICE_STATE_BACKUP);
+	kit_expect(request(k, start), 8, "waiting for c to be heard (without it, this node starts in 30 s");
+	kit_service(k)->wait_until = mtime_now();
+	kit_expect(request(k, start), 8, "or a probe target to answer");
+}
+
+static void nothing_is_started_in_a_pause_and_that_is_said_at_once(void **state)
+{
+	struct control_kit *k = *state;
+
+	kit_set_state(k, SERVICE_STATE_ACTIVE);
+	kit_service(k)->persist.paused = true;
+	kit_expect(request(k, "{\"command\":\"start\",\"args\":{\"name\":\"master\"}}\n"), 9,
+		   "paused");
+	kit_expect(request(k, "{\"command\":\"restart\",\"args\":{\"name\":\"master\"}}\n"), 9,
+		   "supctl resume");
+	kit_expect(request(k, "{\"command\":\"restart\",\"args\":{\"name\":\"scheduler\"}}\n"), 9,
+		   "paused");
+	assert_int_equal(k->n_spawns[0], 0);
+	kit_set_state(k, SERVICE_STATE_BACKUP);
+	kit_expect(request(k, START_SERVICE), 9, "scheduler is paused");
+	run(k, WORKER); /* it belongs to no service */
+}
+
 static void start_does_not_wait_for_what_has_failed_everywhere(void **state)
 {
 	struct control_kit *k = *state;
@@ -655,6 +687,8 @@ int main(void)
 		TEST(a_disk_that_hangs_keeps_only_services_waiting),
 		TEST(nothing_new_is_begun_while_supd_ends),
 		TEST(start_of_a_service_ends_when_it_is_active_and_ready_somewhere),
+		TEST(start_that_times_out_says_whom_it_waits_for),
+		TEST(nothing_is_started_in_a_pause_and_that_is_said_at_once),
 		TEST(start_does_not_wait_for_what_has_failed_everywhere),
 		TEST(stop_of_a_service_waits_for_every_node_that_is_heard),
 		TEST(stop_of_a_service_names_the_nodes_that_were_not_told),

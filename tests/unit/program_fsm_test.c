@@ -837,6 +837,24 @@ static void gated_restart_by_a_person_waits_for_allow_too(void **state)
 	expect(&r, "starting: state spawn");
 }
 
+static void gated_start_by_a_person_waits_for_allow_too(void **state)
+{
+	struct rig r;
+
+	start_rig(&r, true);
+	give(&r, PROGRAM_EV_START_PERSON); /* its service was granted its term long ago */
+	expect(&r, "backoff: state wants_allow");
+	assert_int_equal(r.p.policy.counted, 0);
+	give(&r, PROGRAM_EV_ALLOW);
+	expect(&r, "starting: state spawn");
+	run_rig(&r, true);
+	give(&r, PROGRAM_EV_STOP);
+	give(&r, PROGRAM_EV_START_PERSON);
+	exits_with(&r, 0);
+	give(&r, PROGRAM_EV_GONE);
+	expect(&r, "backoff: state wants_allow");
+}
+
 static void limit_follows_the_nth_death(void **state)
 {
 	struct rig r;
@@ -1422,6 +1440,7 @@ int main(void)
 		cmocka_unit_test(allow_while_the_tree_is_dying_is_kept),
 		cmocka_unit_test(allow_while_running_does_not_serve_a_later_restart),
 		cmocka_unit_test(gated_restart_by_a_person_waits_for_allow_too),
+		cmocka_unit_test(gated_start_by_a_person_waits_for_allow_too),
 		cmocka_unit_test(limit_follows_the_nth_death),
 		cmocka_unit_test(given_up_program_ends_fatal_and_starts_afresh),
 		cmocka_unit_test(stop_signals_then_kills_then_complains),

@@ -78,6 +78,52 @@ static void boot_beside_an_active_is_backup_at_once(void **state)
 	assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
 }
 
+static void silence_that_was_listened_to_counts_for_wait_for_peer(void **state)
+{
+	struct kit k;
+
+	kit_boot(&k, 2);
+	kit_command(&k, SERVICE_CMD_STOP);
+	silence(&k, MTIME_SEC(50));
+	kit_command(&k, SERVICE_CMD_START);
+	assert_int_equal(k.s.state, SERVICE_STATE_WAITING);
+	silence(&k, MTIME_SEC(9)); /* 59 s in all */
+	assert_int_equal(k.s.state, SERVICE_STATE_WAITING);
+	silence(&k, MTIME_SEC(2));
+	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
+
+	kit_boot(&k, 2);
+	kit_command(&k, SERVICE_CMD_STOP);
+	silence(&k, MTIME_SEC(100));
+	kit_command(&k, SERVICE_CMD_START); /* a person, who waits for the answer */
+	kit_tick(&k, MTIME_MS(1));
+	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
+}
+
+static void a_peer_just_heard_or_a_cut_begins_wait_for_peer_anew(void **state)
+{
+	struct service_report r = kit_report(SERVICE_STATE_STOPPED, 0);
+	struct kit k;
+
+	kit_boot(&k, 2);
+	kit_command(&k, SERVICE_CMD_STOP);
+	silence(&k, MTIME_SEC(100));
+	r.stopped = true;
+	r.wish_version = 1;
+	kit_hello(&k, 1, r);
+	kit_command(&k, SERVICE_CMD_START);
+	silence(&k, MTIME_SEC(59));
+	assert_int_equal(k.s.state, SERVICE_STATE_WAITING);
+
+	kit_boot(&k, 2);
+	kit_command(&k, SERVICE_CMD_STOP);
+	for (int i = 0; i < 100; i++) /* nothing answers: nothing was listened to */
+		kit_tick(&k, ADV);
+	kit_command(&k, SERVICE_CMD_START);
+	silence(&k, MTIME_SEC(59));
+	assert_int_equal(k.s.state, SERVICE_STATE_WAITING);
+}
+
 static void boot_alone_starts_after_wait_for_peer_only_if_the_gateway_answers(void **state)
 {
 	struct kit k;
@@ -861,6 +907,8 @@ static void a_state_that_does_not_load_is_an_alarm(void **state)
 
 	service_init(&k.s, &c, k.now);
 	kit_tick(&k, MTIME_MS(500));
+	/* nothing else need happen for it: the look has its time */
+	assert_int_equal(service_deadline(&k.s, k.now), k.s.started + MTIME_SEC(2));
 	assert_false(k.s.alarms[SERVICE_ALARM_STATE_FILE]);
 	kit_tick(&k, MTIME_SEC(2));
 	assert_true(k.s.alarms[SERVICE_ALARM_STATE_FILE]);
@@ -993,6 +1041,21 @@ static void a_wish_said_again_outbids_one_that_was_not_heard(void **state)
 	assert_int_equal(k.s.persist.wish_version, 2);
 }
 
+static void a_wish_from_elsewhere_does_not_end_a_bar(void **state)
+{
+	struct service_report r = kit_report(SERVICE_STATE_ACTIVE, 2);
+	struct kit k;
+
+	kit_backup(&k);
+	kit_command(&k, SERVICE_CMD_STOP_HERE);
+	r.wish_version = 5; /* a pause and its end, or a start, typed there */
+	kit_hello(&k, 1, r);
+	assert_int_equal(k.s.persist.wish_version, 5);
+	assert_int_equal(k.s.state, SERVICE_STATE_STOPPED);
+	kit_command(&k, SERVICE_CMD_START);
+	assert_int_not_equal(k.s.state, SERVICE_STATE_STOPPED);
+}
+
 static void pause_is_adopted_with_the_newest_wish(void **state)
 {
 	struct service_report r = kit_report(SERVICE_STATE_ACTIVE, 2);
@@ -1038,6 +1101,9 @@ static void a_new_engine_goes_on_as_active_with_the_same_term(void **state)
 	resume(&k, SERVICE_STATE_ACTIVE, true);
 	assert_int_equal(k.s.state, SERVICE_STATE_ACTIVE);
 	assert_int_equal(k.s.term, 257);
+	/* no transition: nothing has changed but the engine */
+	assert_int_equal(kit_act(&k, SERVICE_ACT_STATE)->from, SERVICE_STATE_ACTIVE);
+	assert_int_equal(kit_act(&k, SERVICE_ACT_STATE)->to, SERVICE_STATE_ACTIVE);
 	assert_true(kit_did(&k, SERVICE_ACT_ADDRESSES_ADD));
 	assert_false(kit_did(&k, SERVICE_ACT_QUIESCE));
 	assert_true(service_kill_at(&k.s) < k.now + 3 * ADV);
@@ -1132,6 +1198,8 @@ int main(void)
 		cmocka_unit_test(boot_beside_a_better_node_is_backup),
 		cmocka_unit_test(boot_waits_for_a_peer_that_has_not_read_its_state),
 		cmocka_unit_test(boot_beside_an_active_is_backup_at_once),
+		cmocka_unit_test(silence_that_was_listened_to_counts_for_wait_for_peer),
+		cmocka_unit_test(a_peer_just_heard_or_a_cut_begins_wait_for_peer_anew),
 		cmocka_unit_test(boot_alone_starts_after_wait_for_peer_only_if_the_gateway_answers),
 		cmocka_unit_test(who_has_not_asked_around_yet_does_not_start),
 		cmocka_unit_test(boot_keeps_latch_and_stop),
@@ -1182,6 +1250,7 @@ int main(void)
 		cmocka_unit_test(failback_begins_anew_after_the_better_node_was_unfit),
 		cmocka_unit_test(pause_suspends_restarts_and_takeovers_but_no_step_down),
 		cmocka_unit_test(a_wish_said_again_outbids_one_that_was_not_heard),
+		cmocka_unit_test(a_wish_from_elsewhere_does_not_end_a_bar),
 		cmocka_unit_test(pause_is_adopted_with_the_newest_wish),
 		cmocka_unit_test(a_new_engine_goes_on_as_active_with_the_same_term),
 		cmocka_unit_test(a_new_engine_kills_what_was_halfway),
