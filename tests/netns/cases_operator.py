@@ -206,3 +206,44 @@ def without_a_pid_namespace_an_engine_is_replaced_and_a_tree_is_stopped(bin_dir)
         lab.a.supctl_ok("failover")
         assert not any(alive(p) for p in pids)
         lab.wait_active("b", 5)
+
+
+# ---- another configuration file ----------------------------------------------------------------
+
+
+def other_file(lab, seconds):
+    """From now on who starts reads a file that differs in what safety does not depend on."""
+    lab.write_config(advert_int=ADVERT, wait_for_peer="2s",
+                     program=f"stopwaitsecs = {seconds}s\n")
+
+
+def unfit_codes(node):
+    service = node.service()
+    return service and [r["code"] for r in service["unfit_because"]]
+
+
+@case
+def a_standby_with_another_file_gets_the_service_by_force_or_when_nobody_else_is_left(bin_dir):
+    with settled(bin_dir, wait_for_peer="2s") as lab:
+        assert lab.b.stop() == 0
+        other_file(lab, 11)
+        lab.b.start()
+        wait_until(lambda: unfit_codes(lab.b) == ["config_file"], 10, "b softly unfit")
+        wait_until(lambda: "config_file" in lab.a.alarms(), 5, "the alarm on a")
+        assert lab.a.service()["fit"], "the active node's file is the measure"
+        assert "another one on: a)" in lab.b.service()["unfit_because"][0]["text"]
+        code, err = lab.a.supctl("failover")
+        assert code == 9 and "b has another configuration file" in err, (code, err)
+        lab.cut("a")
+        lab.wait_active("b", 2 * ACTIVE_DOWN + LEASE_END + 5)
+        assert "active_unfit" in lab.b.alarms()
+        # Alone, and the file edited once more: there is nobody to be unlike.
+        assert lab.b.stop() == 0
+        other_file(lab, 12)
+        lab.b.start()
+        lab.wait_active("b", 2 + 2 * ACTIVE_DOWN + 10)
+        lab.heal()
+        wait_until(lambda: unfit_codes(lab.a) == ["config_file"], 10, "a softly unfit")
+        assert lab.b.supctl("failover")[0] == 9
+        lab.b.supctl_ok("failover", "--force")
+        wait_until(lambda: "active_unfit" in lab.a.alarms(), 5, "the alarm on a")
