@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What a person wants: hold, pause, failback, a barred node, no namespace."""
+import os
 import signal
+import subprocess
+import time
 
 from case import case
 from lab import Lab, active_down_ms, alive, stays, wait_until
@@ -247,3 +250,86 @@ def a_standby_with_another_file_gets_the_service_by_force_or_when_nobody_else_is
         assert lab.b.supctl("failover")[0] == 9
         lab.b.supctl_ok("failover", "--force")
         wait_until(lambda: "active_unfit" in lab.a.alarms(), 5, "the alarm on a")
+
+# ---- at the same time -----------------------------------------------------------------------------
+
+
+def at_once(*commands):
+    """(node, words) each; started together.  Their exit statuses."""
+    running = [subprocess.Popen(
+        [node.lab.supctl, "-c", node.lab.config, "--prefix", node.prefix, *words],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for node, words in commands]
+    return [process.wait(70) for process in running]
+
+
+@case
+def failover_from_both_hosts_at_once_moves_it_and_loses_nothing(bin_dir):
+    with settled(bin_dir, advert_int="100ms") as lab:
+        for _ in range(4):
+            codes = at_once((lab.a, ["failover"]), (lab.b, ["failover"]))
+            assert set(codes) <= {0, 9} and 0 in codes, codes
+            active = wait_until(lab.active_node, 5, "one active")
+            lab.wait_standby("b" if active is lab.a else "a")
+
+
+@case
+def failover_with_the_peer_down_is_refused_and_changes_nothing(bin_dir):
+    with settled(bin_dir) as lab:
+        pid = lab.a.program()["pid"]
+        lab.b.stop()
+        wait_until(lambda: lab.a.supctl("failover")[0] == 9, 5, "refused")
+        assert lab.a.is_active() and lab.a.program()["pid"] == pid
+
+
+@case
+def stop_during_start_and_start_during_stop_end_as_the_last_word_says(bin_dir):
+    with settled(bin_dir, fakesvc="--hang 300") as lab:
+        for last in ("stop", "start", "stop", "start"):
+            first = "start" if last == "stop" else "stop"
+            process = subprocess.Popen(
+                [lab.supctl, "-c", lab.config, "--prefix", lab.a.prefix, first, "master"],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(0.03)
+            lab.a.supctl_ok(last, "master")
+            process.wait(30)
+            wanted = "stopped" if last == "stop" else "running"
+            wait_until(lambda w=wanted: lab.a.program()["state"] == w, 5, f"{wanted} after {last}")
+            assert bool(lab.a.program_pids()) == (last == "start")
+
+
+@case
+def program_that_commands_its_own_restart_or_failover_gets_it(bin_dir):
+    """supctl dies with the program that called it; what it asked for is done all the same."""
+    lab = Lab(bin_dir)
+    order = os.path.join(lab.dir, "order")
+    script = os.path.join(lab.dir, "program")
+    with open(script, "w", encoding="ascii") as f:
+        f.write('#!/bin/sh\n"$@" &\nwhile [ ! -e ' + order + '-$SUPD_NODE ]; do sleep 0.02; done\n'
+                f'words=$(cat {order}-$SUPD_NODE)\nrm {order}-$SUPD_NODE\n'
+                f'{lab.supctl} -c {lab.config} --prefix {lab.dir}/$SUPD_NODE $words\nwait\n')
+    os.chmod(script, 0o755)
+    os.chmod(lab.dir, 0o777)
+    lab.write_config(advert_int=ADVERT)
+    with open(lab.config, encoding="ascii") as f:
+        text = f.read().replace(f"command = {lab.fakesvc}", f"command = {script} {lab.fakesvc}")
+    with open(lab.config, "w", encoding="ascii") as f:
+        f.write(text)
+
+    def tell(name, words):
+        path = f"{order}-{name}"
+        with open(path + ".new", "w", encoding="ascii") as f:
+            f.write(words)
+        os.rename(path + ".new", path)
+    with lab:
+        lab.settle()
+        pids = lab.a.program_pids()
+        tell("a", "restart master")
+        wait_until(lambda: lab.a.runs_as_another_than(*pids), 10, "restarted")
+        assert not any(alive(p) for p in pids), "something of the first run lives"
+        lab.wait_standby("b")
+        tell("a", "failover sched")
+        lab.wait_active("b", 10)
+        tell("b", "stop sched")
+        wait_until(lambda: lab.a.state() == lab.b.state() == "stopped", 10, "stopped on both")
+        assert idle(lab, "a", "b")

@@ -8,10 +8,11 @@ import subprocess
 import time
 
 from case import case
-from lab import Lab, active_down_ms, alive, stays, wait_until
+from lab import Failed, Lab, active_down_ms, alive, now_ns, pick, stays, wait_until
 
 ADVERT_MS = 100
 ACTIVE_DOWN = active_down_ms(ADVERT_MS) / 1000
+ROLES = {"keeper", "engine", "net", "scribe"}
 
 
 def settled(bin_dir, **settings):
@@ -21,20 +22,20 @@ def settled(bin_dir, **settings):
 
 
 def whole(lab, timeout=15):
-    """supd runs everywhere (started again where it ended), one node is active, the other backup."""
+    """(active, standby): supd runs on both (started again where it ended), the standby is fit."""
     def look():
         for node in lab.nodes.values():
             if not node.running():
                 node.start()
-        states = {n.name: n.state() for n in lab.nodes.values()}
-        if sorted(map(str, states.values())) != ["active", "backup"]:
-            return None
-        active = next(n for n in lab.nodes.values() if states[n.name] == "active")
-        return active if active.is_active() else None
-    active = wait_until(look, timeout, "one active, one backup", 0.02)
-    standby = lab.b if active is lab.a else lab.a
-    lab.wait_standby(standby.name)
-    return active, standby
+            if not ROLES <= set(node.roles()):
+                return None
+        for active, standby in ((lab.a, lab.b), (lab.b, lab.a)):
+            row = pick(active.status(), "nodes", standby.name)
+            if active.is_active() and standby.state() == "backup" and row["reachable"] \
+                    and row["services"]["sched"]["fit"]:
+                return active, standby
+        return None
+    return wait_until(look, timeout, "one active, one fit standby", 0.02)
 
 
 # ---- SIGSTOP ---------------------------------------------------------------------------------------
@@ -74,6 +75,31 @@ def each_process_stopped_for_any_time_short_interval(bin_dir):
 def each_process_stopped_for_active_down_default_interval(bin_dir):
     with settled(bin_dir, advert_int="1s") as lab:
         stop_each(lab, ("keeper", "engine", "net"), (1,), active_down_ms(1000) / 1000)
+
+
+@case
+def supd_that_hung_whole_ends_its_program_the_moment_it_wakes(bin_dir):
+    """What tier 0 leaves open: the program runs on while all of supd is stopped.  Not for longer."""
+    lab = settled(bin_dir)
+    try:
+        pids, stopped = lab.a.program_pids(), list(lab.a.roles().values())
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        lab.wait_active("b", 15)
+        assert not lab.a.has_vip(), "two hosts have the address"
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+        woken = now_ns()
+        wait_until(lambda: not any(alive(p) for p in pids), 2, "death of the older one")
+        last = max(i.last for i in lab.instances() if i.node == "a")
+        print(f"the last tick came {(last - woken) / 1e6:.1f} ms after the end of the stall")
+        assert last - woken < 100e6
+        assert whole(lab)[0] is lab.b
+    except Failed:
+        lab.keep_evidence()
+        raise
+    finally:
+        lab.clean_up()
 
 
 # ---- a crash at each step ----------------------------------------------------------------------------
@@ -161,13 +187,13 @@ def crash_while_the_address_is_added_for_a_takeover(bin_dir):
 def crash_at_any_moment_of_a_handover(bin_dir):
     """The steps that last for less than can be seen from outside: by time, on both sides."""
     with settled(bin_dir) as lab:
-        for i in range(12):
+        for i in range(32):
             active, standby = whole(lab)
             victim, role = ((active, "engine"), (standby, "engine"), (active, "keeper"),
                             (standby, "keeper"))[i % 4]
             pid = victim.role(role)
             command = failover(active)
-            time.sleep(0.002 + 0.002 * i)
+            time.sleep(0.001 * i)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             command.wait(10)
