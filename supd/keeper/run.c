@@ -17,6 +17,7 @@
 #include "supd/keeper/run_internal.h"
 #include "supd/keeper/spawn.h"
 #include "supd/keeper/spawn_child.h"
+#include "supd/keeper/stray.h"
 
 /*
  *   START --> [pending: no guard yet] --> STARTING --exec pipe--> UP --------> ENDED --> NONE
@@ -138,20 +139,31 @@ static bool is_empty(const struct run *r)
 	return kill(-r->pid, 0) < 0 && errno == ESRCH;
 }
 
+static bool others_run(const struct keeper *k, const struct program *p)
+{
+	for (uint32_t i = 0; i < k->m->n_programs; i++)
+		if (k->programs[i].service == p->service && &k->programs[i] != p &&
+		    k->programs[i].run.state != RUN_NONE)
+			return true;
+	return false;
+}
+
 /*
  * A process may have left its cgroup (su with pam_systemd moves itself into a session's), but not
- * its PID namespace.  It cannot be told whose it is, so this waits until it can only be this run's.
+ * its PID namespace: whatever is there once nothing else of the service runs is this run's, and the
+ * guard takes it along.  Beside others, or without a namespace, it must tell itself whose it is.
  */
 static bool left_something(struct keeper *k, const struct program *p)
 {
 	struct service *s = run_service(k, p);
 
-	if (!s || !s->namespaced || hook_any_of_service(k, s->row, false))
+	if (!s || hook_any_of_service(k, s->row, false))
 		return false;
-	for (uint32_t i = 0; i < k->m->n_programs; i++)
-		if (k->programs[i].service == p->service && &k->programs[i] != p &&
-		    k->programs[i].run.state != RUN_NONE)
-			return false;
+	if (!s->namespaced || others_run(k, p))
+		return (s->guard || !s->namespaced) &&
+		       stray_kill(s->guard ? s->guard->pid : getpid(),
+				  k->has_cgroup ? k->tree_name : NULL,
+				  model_program_name(k->m, p->row));
 	if (s->guard && guard_has_strays(s->guard)) {
 		log_warn("program %s: processes of it have left its cgroup, killing them",
 			 model_program_name(k->m, p->row));

@@ -502,14 +502,17 @@ static void make_exile(char *ret_path, size_t size)
 	assert_int_equal(mkdir(ret_path, 0755), 0);
 }
 
-static void start_exile(struct world *w, const char *path)
+/* p leaves a process in the exile; q does not. */
+static void start_exile(struct world *w, const char *path, const char *service)
 {
 	char sections[1024];
 
 	snprintf(sections, sizeof(sections),
-		 SERVICE("s", "1", "") PROGRAM("p", "service = s\ncommand = /bin/sh -c 'sleep "
-						     "1000 & echo $! > %s/cgroup.procs; wait'\n"),
-		 path);
+		 SERVICE("s", "1", "%s")
+		 PROGRAM("p", "service = s\ncommand = /bin/sh -c 'sleep 1000 & "
+			      "echo $! > %s/cgroup.procs; wait'\n")
+		 PROGRAM("q", "service = s\n" SLEEP),
+		 service, path);
 	world_start(w, sections);
 }
 
@@ -545,7 +548,7 @@ static void who_leaves_the_cgroup_does_not_survive_the_run(void **state)
 	char path[600];
 
 	make_exile(path, sizeof(path));
-	start_exile(w, path);
+	start_exile(w, path, "");
 	for (int i = 0; i < 3; i++) {
 		s = world_spawn(w, "p", 1);
 		await_exile(path, 1);
@@ -558,6 +561,39 @@ static void who_leaves_the_cgroup_does_not_survive_the_run(void **state)
 	assert_int_equal(rmdir(path), 0);
 }
 
+/* ... nor where another program of the service, and so the guard, must live on. */
+static void exile_beside_another(struct world *w, const char *service)
+{
+	struct ipc_spawned p, q;
+	char path[600];
+
+	make_exile(path, sizeof(path));
+	start_exile(w, path, service);
+	q = world_spawn(w, "q", 1);
+	for (int i = 0; i < 2; i++) {
+		p = world_spawn(w, "p", 1);
+		await_exile(path, 1);
+		world_order_kill(w, &p);
+		expect_exited(w, &p);
+		expect_gone(w, &p);
+		await_exile(path, 0); /* killed, and told from the living by a zombie's silence */
+		assert_int_equal(kill(q.pid, 0), 0);
+		assert_false(world_has(w, IPC_EXITED));
+	}
+	world_stop(w);
+	assert_int_equal(rmdir(path), 0);
+}
+
+static void who_leaves_the_cgroup_does_not_survive_the_run_beside_another(void **state)
+{
+	exile_beside_another(*state, "");
+}
+
+static void who_leaves_the_cgroup_does_not_survive_the_run_without_a_namespace(void **state)
+{
+	exile_beside_another(*state, "pid_namespace = no\n");
+}
+
 static void who_leaves_the_cgroup_does_not_survive_quiesce(void **state)
 {
 	struct world *w = *state;
@@ -567,7 +603,7 @@ static void who_leaves_the_cgroup_does_not_survive_quiesce(void **state)
 	int status;
 
 	make_exile(path, sizeof(path));
-	start_exile(w, path);
+	start_exile(w, path, "");
 	s = world_spawn(w, "p", 1);
 	await_exile(path, 1);
 	/* Killed, and not gone: it is held. */
@@ -659,6 +695,8 @@ int main(void)
 		in_a_world(a_guard_that_does_not_get_ready_is_replaced),
 		in_a_world(a_start_that_does_not_get_to_exec_is_given_up),
 		in_a_world(who_leaves_the_cgroup_does_not_survive_the_run),
+		in_a_world(who_leaves_the_cgroup_does_not_survive_the_run_beside_another),
+		in_a_world(who_leaves_the_cgroup_does_not_survive_the_run_without_a_namespace),
 		in_a_world(who_leaves_the_cgroup_does_not_survive_quiesce),
 		in_a_world(engines_that_fall_silent_at_once_get_more_time_each),
 		in_a_world(the_control_socket_has_its_mode_and_group),
