@@ -27,6 +27,8 @@ static const struct key_choice vip_backends[] = {
 };
 static const struct key_choice off[] = {{"off", 0}, {0}};
 static const struct key_choice no_limit[] = {{"0", 0}, {0}};
+static const struct key_choice transports[] = {
+	{"ip", MODEL_TRANSPORT_IP}, {"udp", MODEL_TRANSPORT_UDP}, {0}};
 static const struct key_choice auth_types[] = {
 	{"none", VRRP_AUTH_NONE}, {"pass", VRRP_AUTH_PASS}, {0}};
 static const struct key_choice checksums[] = {
@@ -121,6 +123,9 @@ static const struct key table[] = {
 	{ SERVICE("vrrp_version", value_uint, m.vrrp_version), .min = 2, .max = 3, .def = "3",
 	  .reload = KEY_RELOAD_SERVICE,
 	  .help = "2: for neighbours that know nothing newer, IPv4 and whole seconds only" },
+	{ SERVICE("transport", value_choice, m.transport), .choices = transports, .def = "ip",
+	  .reload = KEY_RELOAD_SERVICE,
+	  .help = "carrier of the adverts: ip (protocol 112), or udp: the peer link" },
 	{ SERVICE("multicast", value_bool, m.multicast), .def = "no",
 	  .reload = KEY_RELOAD_SERVICE,
 	  .help = "adverts to 224.0.0.18 or ff02::12 instead of to each node" },
@@ -176,7 +181,6 @@ static const struct key table[] = {
 	{ SERVICE("fence_command", value_command, m.fence_argv), .reload = KEY_RELOAD_SERVICE,
 	  .help = "before a takeover: must confirm that the silent node is off, within 30s" },
 	LATER(KEY_SERVICE, "vip_command", "command of vip_backend = command"),
-	LATER(KEY_SERVICE, "transport", "carrier of the adverts: ip or udp"),
 	LATER(KEY_SERVICE, "track_interface", "further interfaces whose link must be up"),
 	LATER(KEY_SERVICE, "max_load", "load average above which a node is unfit"),
 	LATER(KEY_SERVICE, "reserved_memory", "available memory below which a node is unfit"),

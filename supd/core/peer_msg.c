@@ -19,6 +19,7 @@
  *             service 8, term 8, successor 1, ending 1
  *   COMMAND, RESULT
  *             id 4, length 2, text without NUL
+ *   ADVERT    service 8, priority 1, interval in milliseconds 4
  *   DETAILS   load average 3 x 4, cpu 1, memory 8, started 8, configuration digest 8
  *
  * Sizes: header 40 + 12 + 24 records x 45 + HMAC 32 = 1,164, below PEER_DATAGRAM_MAX.
@@ -126,6 +127,13 @@ static void put_term(struct wire_out *w, const struct peer_term *t)
 	wire_put8(w, t->ending);
 }
 
+static void put_advert(struct wire_out *w, const struct peer_advert *a)
+{
+	wire_put64(w, a->service);
+	wire_put8(w, a->priority);
+	wire_put32(w, a->interval_ms);
+}
+
 static void put_text(struct wire_out *w, const struct peer_text *t)
 {
 	if (t->len >= PEER_TEXT_MAX) {
@@ -169,6 +177,9 @@ size_t peer_msg_encode(const struct peer_msg *m, uint8_t *buf, size_t size)
 		break;
 	case PEER_TYPE_DETAILS:
 		put_details(&w, &m->details);
+		break;
+	case PEER_TYPE_ADVERT:
+		put_advert(&w, &m->advert);
 		break;
 	case PEER_TYPE_NONE:
 	case PEER_TYPES_END:
@@ -269,6 +280,14 @@ static void get_term(struct wire_in *r, struct peer_term *t)
 	t->ending = get_bool(r);
 }
 
+static void get_advert(struct wire_in *r, struct peer_advert *a)
+{
+	a->service = wire_get64(r);
+	a->priority = wire_get8(r);
+	a->interval_ms = wire_get32(r);
+	require(r, a->interval_ms > 0);
+}
+
 static void get_text(struct wire_in *r, struct peer_text *t)
 {
 	t->id = wire_get32(r);
@@ -317,6 +336,9 @@ int peer_msg_decode(const uint8_t *buf, size_t len, struct peer_msg *ret)
 		break;
 	case PEER_TYPE_DETAILS:
 		get_details(&r, &m.details);
+		break;
+	case PEER_TYPE_ADVERT:
+		get_advert(&r, &m.advert);
 		break;
 	case PEER_TYPE_NONE:
 	case PEER_TYPES_END:

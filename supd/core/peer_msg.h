@@ -29,7 +29,8 @@
 
 #define PEER_TYPES(X)                                                                              \
 	X(HELLO, "hello") X(FENCE, "fence") X(FENCED, "fenced") X(RELEASE, "release")              \
-	X(RELEASED, "released") X(COMMAND, "command") X(RESULT, "result") X(DETAILS, "details")
+	X(RELEASED, "released") X(COMMAND, "command") X(RESULT, "result") X(DETAILS, "details")     \
+	X(ADVERT, "advert")
 
 enum peer_type {
 	PEER_TYPE_NONE,
@@ -67,6 +68,13 @@ struct peer_term {
 	bool ending;	   /* RELEASE: the sender's supd ends */
 };
 
+/* ADVERT: that of VRRP, where transport = udp. */
+struct peer_advert {
+	uint64_t service;
+	uint8_t priority; /* 0: released */
+	uint32_t interval_ms;
+};
+
 /* COMMAND: a JSON request; RESULT: its JSON reply; id pairs them. */
 struct peer_text {
 	uint32_t id;
@@ -88,6 +96,7 @@ struct peer_msg {
 	union {
 		struct peer_hello hello;
 		struct peer_term term;
+		struct peer_advert advert;
 		struct peer_text text;
 		struct peer_details details;
 	};

@@ -347,6 +347,9 @@ void program_io_gone(struct engine *e, const struct ipc_gone *g);
 void vrrp_io_open(struct engine *e, uint32_t service, int fd); /* takes over fd; -1: closed */
 void vrrp_io_drain(struct engine *e, uint32_t service);
 void vrrp_io_send(struct engine *e, uint32_t service, uint8_t priority);
+/* An advert that the peer link has brought (transport = udp). */
+void vrrp_io_hear(struct engine *e, uint32_t service, unsigned peer, uint8_t priority,
+		  mtime interval);
 
 /* ---- vrrp_tell.c ------------------------------------------------------------------------------------------------- */
 
@@ -391,6 +394,8 @@ void peer_io_drain(struct engine *e);
 void peer_io_hello_now(struct engine *e);
 /* After each service step: the wanted HELLO rate may have changed. */
 void peer_io_update(struct engine *e);
+/* An advert to every linked peer (transport = udp): how many it left for. */
+unsigned peer_io_send_advert(struct engine *e, uint32_t service, uint8_t priority);
 /* FENCE, FENCED, RELEASE, RELEASED; peer MODEL_NONE: to every linked peer. */
 void peer_io_send_term(struct engine *e, int peer, enum peer_type type, uint32_t service,
 		       uint64_t term, unsigned successor, bool ending);

@@ -160,6 +160,17 @@ static void handle_term(struct engine *e, struct engine_peer *p, const struct pe
 	tell_heard(e, p, told);
 }
 
+static void handle_advert(struct engine *e, struct engine_peer *p, const struct peer_advert *a)
+{
+	int row = find_service(e, a->service);
+
+	if (row == MODEL_NONE)
+		p->unknown_services++;
+	else
+		vrrp_io_hear(e, (uint32_t)row, p->row, a->priority, MTIME_MS(a->interval_ms));
+	tell_heard(e, p, NULL);
+}
+
 static void handle_details(struct engine_peer *p, const struct peer_details *d, mtime now)
 {
 	p->details = *d;
@@ -196,6 +207,9 @@ static void dispatch(struct engine *e, struct engine_peer *p, const struct peer_
 	case PEER_TYPE_DETAILS:
 		tell_heard(e, p, NULL);
 		handle_details(p, &m->details, now);
+		return;
+	case PEER_TYPE_ADVERT:
+		handle_advert(e, p, &m->advert);
 		return;
 	case PEER_TYPE_NONE:
 	case PEER_TYPES_END:

@@ -313,6 +313,25 @@ void peer_io_send_term(struct engine *e, int peer, enum peer_type type, uint32_t
 	}
 }
 
+unsigned peer_io_send_advert(struct engine *e, uint32_t service, uint8_t priority)
+{
+	const struct model_service *ms = model_service(e->m, service);
+	struct peer_msg m;
+	unsigned sent = 0;
+
+	for (uint32_t i = 0; i < e->m->n_nodes; i++) {
+		if (!e->peers[i].linked)
+			continue;
+		memset(&m, 0, sizeof(m));
+		m.h.type = PEER_TYPE_ADVERT;
+		m.advert.service = ms->hash;
+		m.advert.priority = priority;
+		m.advert.interval_ms = (uint32_t)mtime_to_ms(ms->advert_int);
+		sent += peer_io_send(e, &e->peers[i], &m) == 0;
+	}
+	return sent;
+}
+
 static int send_text(struct engine *e, uint32_t peer, enum peer_type type, uint32_t id,
 		     const char *text)
 {

@@ -18,7 +18,8 @@
  *
  * An IPv4 datagram comes with its header, an IPv6 one without: there source, destination and hop
  * limit come beside it, and the kernel has verified the checksum, and fills it in on the way out
- * (IPV6_CHECKSUM).  An IPv6 advert names its source, or the kernel might choose a virtual address.
+ * (IPV6_CHECKSUM).  With transport = udp adverts come and go by the peer link instead, sealed, and
+ * the raw socket hears nothing.  An IPv6 advert names its source, or the kernel might choose a virtual address.
  */
 
 #define DATAGRAM_MAX (60 + VRRP_PACKET_MAX + 64)
@@ -67,6 +68,23 @@ static unsigned node_of(const struct engine_service *svc, const struct ip_addr *
 
 /* ---- receiving ------------------------------------------------------------------------------ */
 
+static void tell_advert(struct engine_service *svc, unsigned peer, uint8_t priority, mtime interval)
+{
+	const struct service_event ev = {
+		.type = SERVICE_EV_ADVERT, .peer = peer, .priority = priority, .interval = interval};
+
+	svc->adverts_received++;
+	engine_service_event(svc->engine, svc->row, &ev);
+}
+
+/* Sealed, and from a node whose safety digest tells what else of it may differ. */
+void vrrp_io_hear(struct engine *e, uint32_t service, unsigned peer, uint8_t priority,
+		  mtime interval)
+{
+	if (model_service(e->m, service)->transport == MODEL_TRANSPORT_UDP)
+		tell_advert(service_of(e, service), peer, priority, interval);
+}
+
 static void take(struct engine_service *svc, const struct vrrp_datagram *d)
 {
 	struct ip_addr peers[MODEL_NODES_MAX];
@@ -81,14 +99,8 @@ static void take(struct engine_service *svc, const struct vrrp_datagram *d)
 		vrrp_tell_reject(svc, reject, d);
 		return;
 	}
-	svc->adverts_received++;
 	vrrp_tell_differences(svc, &p);
-	const struct service_event ev = {.type = SERVICE_EV_ADVERT,
-					 .peer = node_of(svc, &p.src),
-					 .priority = p.priority,
-					 .interval = p.interval};
-
-	engine_service_event(svc->engine, svc->row, &ev);
+	tell_advert(svc, node_of(svc, &p.src), p.priority, p.interval);
 }
 
 static void take_ip4(struct engine_service *svc, const uint8_t *datagram, size_t len)
@@ -249,6 +261,10 @@ void vrrp_io_send(struct engine *e, uint32_t service, uint8_t priority)
 	const struct ip_addr group = vrrp_packet_group(model_vrrp_family(config_of(svc)));
 	struct vrrp_packet p;
 
+	if (config_of(svc)->transport == MODEL_TRANSPORT_UDP) {
+		svc->adverts_sent += peer_io_send_advert(e, service, priority);
+		return;
+	}
 	if (!ev_is_active(&svc->vrrp_watcher) || e->m->self == MODEL_NONE)
 		return;
 	vrrp_advert_of(svc, priority, &p);

@@ -282,6 +282,8 @@ static size_t seed_message(uint32_t *random, uint8_t *buf)
 	} else if (m.h.type == PEER_TYPE_COMMAND || m.h.type == PEER_TYPE_RESULT) {
 		m.text.len = (uint16_t)(next_random(random) % PEER_TEXT_MAX);
 		memset(m.text.text, 'x', m.text.len);
+	} else if (m.h.type == PEER_TYPE_ADVERT) {
+		m.advert.interval_ms = 1 + next_random(random) % 40950;
 	}
 	return peer_msg_encode(&m, buf, INPUT_MAX);
 }

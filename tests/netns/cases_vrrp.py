@@ -14,6 +14,8 @@ KINDS = {
     "v3m": "multicast = yes\n",
     "v6u": "",
     "v6m": "multicast = yes\n",
+    "udp": "transport = udp\n",
+    "v6udp": "transport = udp\n",
 }
 
 

@@ -30,6 +30,7 @@ static enum service_event_type letter_event(enum peer_type type)
 	case PEER_TYPE_COMMAND:
 	case PEER_TYPE_RESULT:
 	case PEER_TYPE_DETAILS:
+	case PEER_TYPE_ADVERT:
 	case PEER_TYPES_END:
 		break;
 	}

@@ -439,6 +439,38 @@ static void terms_arrive_with_their_fields(void **state)
 	}
 }
 
+static void an_advert_goes_by_the_peer_link_where_the_transport_is_udp(void **state)
+{
+	struct fixture *f = *state;
+	struct side *b = &f->side[B];
+	struct service_event ev;
+
+	connect_both(f);
+	for (int i = 0; i < 2; i++) {
+		tiny_service(&f->side[i].model, 0)->transport = MODEL_TRANSPORT_UDP;
+		tiny_service(&f->side[i].model, 0)->advert_int = MTIME_MS(110);
+		f->side[i].e->services[0].engine = f->side[i].e;
+	}
+	forget(f);
+	vrrp_io_send(f->side[A].e, 0, VRRP_PRIO_RELEASE);
+	settle(f);
+	ev = the_event(b, SERVICE_EV_ADVERT);
+	assert_int_equal(ev.peer, A);
+	assert_int_equal(ev.priority, VRRP_PRIO_RELEASE);
+	assert_int_equal(ev.interval, MTIME_MS(110));
+	assert_int_equal(f->side[A].e->services[0].adverts_sent, 1);
+	assert_int_equal(b->e->services[0].adverts_received, 1);
+
+	/* Where it is another here the peer is heard, but its advert is not. */
+	tiny_service(&b->model, 0)->transport = MODEL_TRANSPORT_IP;
+	forget(f);
+	vrrp_io_send(f->side[A].e, 0, 150);
+	settle(f);
+	assert_int_equal(b->n_events, 1);
+	assert_int_equal(b->events[0].type, SERVICE_EV_HEARD);
+	assert_int_equal(b->e->services[0].adverts_received, 1);
+}
+
 static void commands_and_results_find_their_way(void **state)
 {
 	struct fixture *f = *state;
@@ -1020,6 +1052,7 @@ int main(void)
 		t(a_node_without_linked_peers_is_never_silent),
 		t(a_hello_that_asks_is_answered_once),
 		t(terms_arrive_with_their_fields),
+		t(an_advert_goes_by_the_peer_link_where_the_transport_is_udp),
 		t(commands_and_results_find_their_way),
 		t(details_come_once_a_second),
 		t(only_the_nodes_own_address_counts),

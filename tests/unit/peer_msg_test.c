@@ -70,6 +70,9 @@ static struct peer_msg msg_of(enum peer_type type, unsigned n)
 						  .memory_available = 1ull << 40,
 						  .started_at = 1700000000,
 						  .config_digest = 0xfeedfacecafebeef};
+	} else if (type == PEER_TYPE_ADVERT) {
+		m.advert = (struct peer_advert){
+			.service = 0xe1e2e3e4e5e6e7e8, .priority = (uint8_t)n, .interval_ms = 40950};
 	} else {
 		m.term = (struct peer_term){.service = 0xe1e2, .term = 0x0102030405060708,
 					    .successor = (uint8_t)(n ? n : 0xff), .ending = true};
@@ -94,6 +97,8 @@ static const struct {
 	{"RESULT, longest", PEER_TYPE_RESULT, PEER_TEXT_MAX - 1,
 	 PEER_HEADER_LEN + 6 + PEER_TEXT_MAX - 1},
 	{"DETAILS", PEER_TYPE_DETAILS, 0, PEER_HEADER_LEN + 37},
+	{"ADVERT", PEER_TYPE_ADVERT, 150, PEER_HEADER_LEN + 13},
+	{"ADVERT that releases", PEER_TYPE_ADVERT, 0, PEER_HEADER_LEN + 13},
 };
 #define N_SAMPLES (sizeof(samples) / sizeof(samples[0]))
 
