@@ -5,18 +5,14 @@ import time
 
 from case import case
 from lab import stays, wait_until
-from neighbours import NeighbourLab, Way, way_v3
-
-
-def ways():
-    return [way_v3()]
+from neighbours import NeighbourLab, Way, all_ways
 
 
 @case
 def keepalived_and_supd_hand_over_to_each_other(bin_dir):
     """supd a, keepalived b: by preemption, by priority 0 and by kill, in both directions."""
     priorities = {"a": 100, "b": 100}
-    with NeighbourLab(bin_dir, ways(), plain=("b",), node="release_delay = 500ms\n",
+    with NeighbourLab(bin_dir, all_ways(), plain=("b",), node="release_delay = 500ms\n",
                       priorities=priorities) as lab:
         lab.capture("a")
         lab.a.start()
@@ -33,6 +29,7 @@ def keepalived_and_supd_hand_over_to_each_other(bin_dir):
         better.stop()
         lab.wait_services("a", "active", 3)
         lab.wait_addresses("a", 2)
+        lab.expect_no_refusal("a")
 
         # Our priority 0: to a lesser one that has only listened so far.
         lesser = lab.keepalived("b", 50).start()
@@ -60,13 +57,14 @@ def keepalived_and_supd_hand_over_to_each_other(bin_dir):
         lesser.kill()
         lab.wait_services("a", "active", 12)
         lab.wait_addresses("a", 2)
+        lab.expect_no_refusal("a")
 
 
 MANY = 255
 
 
 def many_ways():
-    return [Way(f"s{i}", i, f"10.77.1.{i}" if i < 255 else "10.77.2.1") for i in range(1, MANY + 1)]
+    return [Way(f"s{i}", i, [f"10.77.1.{i}" if i < 255 else "10.77.2.1"]) for i in range(1, MANY + 1)]
 
 
 def processor_seconds(node):

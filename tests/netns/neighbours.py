@@ -32,18 +32,40 @@ class Way:
     """One way of speaking VRRP: a service of supd and an instance of keepalived."""
     name: str
     vrid: int
-    vip: str
+    vips: list
     service: str = ""  # supd's keys
     instance: str = ""  # keepalived's
     unicast: bool = True
 
     @property
     def six(self):
-        return ":" in self.vip
+        return ":" in self.vips[0]
+
+
+SIX = {"a": ("fd77::11", "fe80::11"), "b": ("fd77::12", "fe80::12")}
 
 
 def way_v3():
-    return Way("v3", 51, VIP, instance="version 3\n")
+    return Way("v3", 51, [VIP], instance="version 3\n")
+
+
+def all_ways():
+    """Versions, passwords, families, and to each node or to the group."""
+    multicast = "multicast = yes\n"
+    two = "vrrp_version = 2\n"
+    password = "auth_type = pass\nauth_pass = secret12\n"
+    three = "version 3\n"
+    told = "version 2\n  authentication {\n    auth_type PASS\n    auth_pass secret12\n  }\n"
+    ways = [way_v3()]
+    for name, vrid, service, instance, unicast in (
+            ("v3m", 52, multicast, three, False), ("v2u", 53, two, "version 2\n", True),
+            ("v2m", 54, two + multicast, "version 2\n", False),
+            ("v2up", 55, two + password, told, True),
+            ("v2mp", 56, two + password + multicast, told, False)):
+        ways.append(Way(name, vrid, [f"10.77.0.{vrid}"], service, instance, unicast))
+    for name, vrid, service, unicast in (("v6u", 57, "", True), ("v6m", 58, multicast, False)):
+        ways.append(Way(name, vrid, [f"fe80::{vrid}", f"fd77::{vrid}"], service, three, unicast))
+    return ways
 
 
 class Keepalived:
@@ -61,13 +83,18 @@ class Keepalived:
     def write_config(self):
         text = "global_defs {\n  script_user root\n  vrrp_garp_master_delay 0\n}\n"
         for way in self.lab.ways:
-            unicast = (f"  unicast_src_ip {ADDRESS[self.host]}\n"
-                       f"  unicast_peer {{ {ADDRESS[self.peer]} }}\n") if way.unicast else ""
+            own, peer = ((SIX[self.host][0], SIX[self.peer][0]) if way.six
+                         else (ADDRESS[self.host], ADDRESS[self.peer]))
+            unicast = (f"  unicast_src_ip {own}\n  unicast_peer {{\n    {peer}\n  }}\n"
+                       if way.unicast else "")
+            if way.unicast and way.six:
+                unicast += "  unicast_ttl 255\n"  # else 64, which the RFC forbids
+            addresses = "\n    ".join(way.vips)
             text += (f"vrrp_instance {way.name} {{\n  interface eth0\n  state BACKUP\n"
                      f"  virtual_router_id {way.vrid}\n  priority {self.priority}\n"
                      f"  advert_int 1\n  {way.instance}{unicast}"
                      + ("  nopreempt\n" if self.nopreempt else "") + self.scripts +
-                     f"  virtual_ipaddress {{ {way.vip} }}\n}}\n")
+                     f"  virtual_ipaddress {{\n    {addresses}\n  }}\n}}\n")
         with open(self.config, "w", encoding="utf-8") as f:
             f.write(text)
 
@@ -172,16 +199,22 @@ class NeighbourLab(Lab):
         self.ways, self.plain = ways, plain
         self.others = []
         super().__init__(bin_dir, **settings)
+        for name in self.node_names:
+            for address in SIX[name]:
+                self.ip(name, "addr", "add", f"{address}/64", "dev", "eth0", "nodad")
 
     def write_config(self, supd="", service="", node="", priorities=None, program=None, extra=""):
         super().write_config(supd=supd, priorities=priorities)
         with open(self.config, encoding="utf-8") as f:
             text = f.read().split("[service:")[0]
+        for name, addresses in SIX.items():
+            text = text.replace(f"address = {ADDRESS[name]}\n",
+                                f"address = {ADDRESS[name]}, {', '.join(addresses)}\n")
         for name in self.plain:
             text = text.replace(f"[node:{name}]\n", f"[node:{name}]\npeer_link = no\n{node}")
         for way in self.ways:
             text += (f"[service:{way.name}]\ninterface = eth0\nvirtual_router_id = {way.vrid}\n"
-                     f"virtual_ipaddress = {way.vip}\n{way.service}{service}")
+                     f"virtual_ipaddress = {', '.join(way.vips)}\n{way.service}{service}")
         if program:
             text += (f"[program:master]\nservice = {self.ways[0].name}\nuser = nobody\n"
                      f"command = {self.fakesvc} --log {self.ticks} --tick 2 "
@@ -210,10 +243,17 @@ class NeighbourLab(Lab):
             return states and all(s == state for s in states.values())
         wait_until(look, timeout, f"all services {state} on {name}", 0.05)
 
+    def expect_no_refusal(self, name):
+        """supd refused no advert, and finds nothing in them that differs."""
+        for row in self.nodes[name].status()["services"]:
+            said = {k: n for table in ("rejects", "differs")
+                    for k, n in row["counters"][table].items() if n}
+            assert not said, f"{row['name']} on {name}: {said}"
+
     def addresses(self, host):
         """The virtual addresses that a host has."""
         text = self.ip(host, "-o", "addr", "show", "dev", "eth0").stdout
-        return {way.name for way in self.ways if f" {way.vip}/" in text}
+        return {way.name for way in self.ways if all(f" {vip}/" in text for vip in way.vips)}
 
     def all_names(self):
         return {way.name for way in self.ways}
