@@ -11,7 +11,8 @@
 /*
  * Sessions and replay protection with one peer.
  *
- * A message counts only if it echoes our session and its sequence number grows.  A new session of
+ * A message counts only if it echoes our session and its sequence number grows (one exception: a
+ * FENCE above every term seen, svc_on_unproven()).  A new session of
  * the peer counts only if the message echoes a sequence number of ours above every one echoed in
  * the session before, and the session is not one of the last four retired ones: a recorded message
  * proves nothing.  A message that is authentic and echoes a wrong session of ours is answered with

@@ -310,6 +310,7 @@ static void ev_fence_command(struct svc_step *x, const struct service_event *ev)
 	X(TICK, ev_tick) X(LOADED, ev_loaded) X(RESUME, ev_resume) X(HEARD, ev_heard)              \
 	X(HELLO, svc_on_hello) X(FENCE, svc_on_fence_message) X(FENCED, svc_on_fenced)             \
 	X(RELEASE, svc_on_release) X(RELEASED, svc_on_released) X(ADVERT, svc_on_advert)           \
+	X(UNPROVEN, svc_on_unproven)                                                               \
 	X(SENT, ev_sent) X(PROBE_ANSWER, svc_on_probe_answer) X(TARGETS, ev_targets)               \
 	X(CONFLICT, svc_on_conflict) X(LINK, ev_link) X(SOCKETS, ev_sockets)                       \
 	X(FITNESS, ev_fitness)                                                                     \

@@ -291,6 +291,7 @@ enum service_event_type {
 	SERVICE_EV_FENCED,  /* peer, term */
 	SERVICE_EV_RELEASE, /* peer, term, successor, ending */
 	SERVICE_EV_RELEASED,/* peer, term */
+	SERVICE_EV_UNPROVEN,/* authentic, but of no session: peer, and report (HELLO) or term (FENCE) */
 	SERVICE_EV_ADVERT,  /* peer (node), priority, interval */
 	SERVICE_EV_SENT,    /* sent_at: a HELLO left the host */
 	SERVICE_EV_PROBE_ANSWER, /* sent_at, is_node: a target answered the probe sent then */

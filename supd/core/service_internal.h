@@ -31,7 +31,7 @@ struct svc_step {
  */
 #define SERVICE_RULES(X)                                                                           \
 	X(FENCE) X(CONTACT) X(CONFLICT) X(BUDGET) X(HELLO_IS_LIFE) X(ADVERT_IS_LIFE) X(RENUMBER) X(HOLD) X(QUIESCE) X(HIGHER_TERM)       \
-	X(ISOLATION_HOLD) X(WITNESS) X(LAST_LOOK) X(FRESH_PROOF) X(CLAIM) X(SOFT) X(FRESH_TERM)
+	X(ISOLATION_HOLD) X(WITNESS) X(LAST_LOOK) X(FRESH_PROOF) X(CLAIM) X(SOFT) X(FRESH_TERM) X(UNPROVEN)
 
 enum service_rule {
 #define X(name) SERVICE_RULE_##name,
@@ -65,6 +65,7 @@ void svc_apply(struct svc_step *x, const struct service_event *ev);
 void svc_on_heard(struct svc_step *x, unsigned p, mtime echoed);
 void svc_on_hello(struct svc_step *x, const struct service_event *ev);
 void svc_on_fence_message(struct svc_step *x, const struct service_event *ev);
+void svc_on_unproven(struct svc_step *x, const struct service_event *ev);
 void svc_on_fenced(struct svc_step *x, const struct service_event *ev);
 void svc_on_release(struct svc_step *x, const struct service_event *ev);
 void svc_on_released(struct svc_step *x, const struct service_event *ev);

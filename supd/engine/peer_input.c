@@ -234,9 +234,30 @@ static bool note_path(struct engine *e, struct engine_peer *p, unsigned path,
 	return peer_paths_hear(&p->paths, path, h->session, h->seq, now, peer_socket_patience(e));
 }
 
-static void refuse(struct engine *e, struct engine_peer *p, unsigned path,
-		   const struct peer_header *h, enum peer_verdict v)
+/* Of what proves no session, only these two say something; echoed stays 0. */
+static void tell_unproven(struct engine *e, const struct engine_peer *p, const struct peer_msg *m)
 {
+	struct service_event ev = {.type = SERVICE_EV_UNPROVEN, .peer = p->row};
+	int row;
+
+	if (m->h.type == PEER_TYPE_FENCE) {
+		row = find_service(e, m->term.service);
+		ev.term = m->term.term;
+		if (row != MODEL_NONE)
+			engine_service_event(e, (uint32_t)row, &ev);
+	}
+	for (unsigned i = 0; m->h.type == PEER_TYPE_HELLO && i < m->hello.n; i++) {
+		row = find_service(e, m->hello.records[i].service);
+		ev.report = &m->hello.records[i].report;
+		if (row != MODEL_NONE)
+			engine_service_event(e, (uint32_t)row, &ev);
+	}
+}
+
+static void refuse(struct engine *e, struct engine_peer *p, unsigned path,
+		   const struct peer_msg *m, enum peer_verdict v)
+{
+	const struct peer_header *h = &m->h;
 	mtime now = mtime_now();
 
 	if (v == PEER_VERDICT_REPLAY && peer_is_copy(&p->fsm, h) && note_path(e, p, path, h, now)) {
@@ -246,6 +267,8 @@ static void refuse(struct engine *e, struct engine_peer *p, unsigned path,
 	complain_verdict(e, p, v);
 	if (v == PEER_VERDICT_CHALLENGE && peer_may_challenge(&p->fsm, now))
 		peer_io_send_challenge(e, p);
+	if (v == PEER_VERDICT_CHALLENGE)
+		tell_unproven(e, p, m);
 }
 
 void peer_input(struct engine *e, unsigned own, const struct ip_addr *source,
@@ -273,7 +296,7 @@ void peer_input(struct engine *e, unsigned own, const struct ip_addr *source,
 	session = p->fsm.his_session;
 	verdict = peer_receive(&p->fsm, &m.h, now);
 	if (verdict != PEER_VERDICT_ACCEPT) {
-		refuse(e, p, path, &m.h, verdict);
+		refuse(e, p, path, &m, verdict);
 		return;
 	}
 	note_path(e, p, path, &m.h, now);

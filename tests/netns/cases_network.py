@@ -126,6 +126,37 @@ def active_that_nobody_hears_is_fenced_or_dead_before_the_next(bin_dir):
         one_way(lab)
 
 
+def deaf_standby_starts_anew(lab):
+    """b heard a as active, hears nothing of it any more, and has no session with it."""
+    assert lab.b.stop() == 0
+    lab.b.start()
+
+
+@case
+def deaf_standby_that_starts_anew_does_not_start_the_service(bin_dir):
+    with settled(bin_dir, wait_for_peer="1s") as lab:
+        lab.drop('oifname "b"')
+        deaf_standby_starts_anew(lab)
+        wait_until(lambda: "wait_for_peer" in lab.b.alarms(), 10, "b waits for a person")
+        stays(lambda: not lab.b.program_pids() and lab.a.is_active(), 2, "nothing starts on b")
+        lab.heal()
+        lab.wait_standby("b")
+        assert lab.a.is_active() and {i.node for i in lab.instances()} == {"a"}
+
+
+@case
+def standby_deaf_to_the_active_alone_that_starts_anew_fences_it_first(bin_dir):
+    with settled(bin_dir, wait_for_peer="1s") as lab:
+        lab.drop('iifname "a" oifname "b"')
+        deaf_standby_starts_anew(lab)
+        lab.wait_active("b", 10)
+        assert not lab.a.program_pids()
+        stays(lambda: lab.b.is_active() and not lab.a.program_pids(), 2, "a hears that b is active")
+        lab.heal()
+        lab.wait_standby("a")
+        assert lab.b.is_active()
+
+
 def one_way(lab):
     """Whatever is decided, it is one instance at most (the oracle), and one in the end."""
     wait_until(lambda: lab.a.is_active() != lab.b.is_active(), 10, "exactly one")

@@ -37,6 +37,20 @@ static enum service_event_type letter_event(enum peer_type type)
 	return SERVICE_EV_HEARD;
 }
 
+static void on_unproven(struct world *w, struct host *h, const struct input *in)
+{
+	const struct letter *l = &in->letter;
+	struct service_event ev = { .type = SERVICE_EV_UNPROVEN, .peer = in->from };
+
+	if (l->h.type == PEER_TYPE_HELLO)
+		ev.report = &l->report;
+	else if (l->h.type == PEER_TYPE_FENCE)
+		ev.term = l->term.term;
+	else
+		return;
+	glue_service(w, h, &ev);
+}
+
 static void on_letter(struct world *w, struct host *h, const struct input *in)
 {
 	struct engine *e = &h->engine;
@@ -51,6 +65,8 @@ static void on_letter(struct world *w, struct host *h, const struct input *in)
 	verdict = peer_receive(peer, &l->h, now);
 	if (verdict == PEER_VERDICT_CHALLENGE && peer_may_challenge(peer, now))
 		glue_hello(w, h, true, in->from);
+	if (verdict == PEER_VERDICT_CHALLENGE)
+		on_unproven(w, h, in);
 	if (verdict != PEER_VERDICT_ACCEPT)
 		return;
 	oracle_told(h, l);

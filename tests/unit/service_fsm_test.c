@@ -1056,6 +1056,49 @@ static void a_wish_from_elsewhere_does_not_end_a_bar(void **state)
 	assert_int_not_equal(k.s.state, SERVICE_STATE_STOPPED);
 }
 
+static void unproven(struct kit *k, uint64_t fence, const struct service_report *hello)
+{
+	kit_step(k, (struct service_event){.type = SERVICE_EV_UNPROVEN, .peer = 1, .term = fence,
+					   .report = hello});
+}
+
+/* b does not hear us, and has started anew: it has no session with us, and will start. */
+static void a_fence_without_a_session_counts_above_every_term_seen(void **state)
+{
+	struct kit k;
+
+	kit_active(&k);
+	unproven(&k, 2, NULL);
+	assert_int_equal(k.s.state, SERVICE_STATE_RELEASING);
+	assert_true(kit_did(&k, SERVICE_ACT_QUIESCE));
+
+	kit_active(&k);
+	kit_hello(&k, 1, kit_report(SERVICE_STATE_BACKUP, 258)); /* it has been sent before */
+	unproven(&k, 258, NULL);
+	assert_int_equal(k.s.state, SERVICE_STATE_ACTIVE);
+	unproven(&k, 513, NULL); /* not one of its terms */
+	assert_int_equal(k.s.state, SERVICE_STATE_ACTIVE);
+}
+
+static void who_acts_without_a_session_delays_a_takeover_and_proves_nothing(void **state)
+{
+	struct service_report acts = kit_report(SERVICE_STATE_ACTIVE, 258);
+	struct kit k;
+
+	kit_backup(&k);
+	for (int i = 0; i < 20; i++) {
+		silence(&k, ADV);
+		unproven(&k, 0, &acts);
+	}
+	assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
+	assert_int_equal(service_active_node(&k.s, k.now), MODEL_NONE);
+	assert_int_equal(k.s.persist.term_seen, 2);
+
+	kit_active(&k);
+	unproven(&k, 0, &acts);
+	assert_int_equal(k.s.state, SERVICE_STATE_ACTIVE);
+}
+
 static void pause_is_adopted_with_the_newest_wish(void **state)
 {
 	struct service_report r = kit_report(SERVICE_STATE_ACTIVE, 2);
@@ -1251,6 +1294,8 @@ int main(void)
 		cmocka_unit_test(pause_suspends_restarts_and_takeovers_but_no_step_down),
 		cmocka_unit_test(a_wish_said_again_outbids_one_that_was_not_heard),
 		cmocka_unit_test(a_wish_from_elsewhere_does_not_end_a_bar),
+		cmocka_unit_test(a_fence_without_a_session_counts_above_every_term_seen),
+		cmocka_unit_test(who_acts_without_a_session_delays_a_takeover_and_proves_nothing),
 		cmocka_unit_test(pause_is_adopted_with_the_newest_wish),
 		cmocka_unit_test(a_new_engine_goes_on_as_active_with_the_same_term),
 		cmocka_unit_test(a_new_engine_kills_what_was_halfway),
