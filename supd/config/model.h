@@ -34,6 +34,7 @@
 #define MODEL_NAME_MAX	   63
 #define MODEL_LOG_SYSLOG   "syslog" /* in place of a log's path */
 #define MODEL_NONE	   (-1)
+#define MODEL_VIP_COMMAND_TIMEOUT MTIME_SEC(10) /* likewise, for each address */
 #define MODEL_FENCE_COMMAND_TIMEOUT MTIME_SEC(30) /* then it is killed, and has failed */
 
 struct model_str {

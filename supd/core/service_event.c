@@ -106,11 +106,7 @@ static void ev_addresses(struct svc_step *x, const struct service_event *ev)
 	struct service_fsm *s = x->s;
 
 	if (ev->adding) {
-		s->addresses_held = ev->ok;
-		s->address_failed = !ev->ok;
-		if (ev->ok && (s->state == SERVICE_STATE_ACTIVE ||
-			       s->state == SERVICE_STATE_TAKING_OVER))
-			svc_emit(x, SERVICE_ACT_ANNOUNCE);
+		svc_addresses_added(x, ev->ok);
 		if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_ADDRESS)
 			svc_set_phase(x, SERVICE_PHASE_START);
 		return;
@@ -279,7 +275,7 @@ static void ev_fitness(struct svc_step *x, const struct service_event *ev)
 static void ev_address_lost(struct svc_step *x, const struct service_event *ev)
 {
 	(void)ev;
-	x->s->addresses_held = false;
+	svc_address_lost(x);
 }
 
 static void ev_programs_ready(struct svc_step *x, const struct service_event *ev)

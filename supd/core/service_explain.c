@@ -155,7 +155,10 @@ static void explain_conflict(const struct service_fsm *s, mtime now, struct serv
 {
 	mtime adv = s->config.advert_int;
 
-	if (svc_within(now, s->conflict_node_at, adv)) {
+	if (s->config.n_vips == 0 || !s->config.conflict_probe) {
+		say(e, true, -1, "the virtual address is not asked for",
+		    "a host that lives while its supd is silent is not noticed by it");
+	} else if (svc_within(now, s->conflict_node_at, adv)) {
 		say(e, s->may_run, now - s->conflict_node_at, "",
 		    s->may_run ? "an alarm: the other node is told to give the address up"
 			       : "that host is alive: Active_Down begins again with each answer");

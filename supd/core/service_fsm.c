@@ -233,11 +233,7 @@ static void progress_active(struct svc_step *x)
 	} else {
 		svc_progress_restart(x);
 		svc_on_limit(x);
-		if (s->state == SERVICE_STATE_ACTIVE && !s->addresses_held &&
-		    !svc_within(x->now, s->address_lost_at, MTIME_SEC(1))) {
-			s->address_lost_at = x->now;
-			svc_emit(x, SERVICE_ACT_ADDRESSES_ADD);
-		}
+		svc_progress_addresses(x);
 		return;
 	}
 	svc_release(x, &r);

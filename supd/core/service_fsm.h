@@ -122,6 +122,7 @@ struct service_config {
 	bool has_fence_command; /* a node that did not confirm must be fenced by it first */
 	unsigned n_vips; /* that are to be set here; 0: none */
 	bool conflict_probe; /* whether an answer for them is evidence */
+	bool vip_command; /* a command sets them, which may take MODEL_VIP_COMMAND_TIMEOUT */
 	uint64_t digest, file; /* as in the report */
 };
 
@@ -273,6 +274,8 @@ struct service_fsm {
 	mtime unheard_since;	 /* in contact with the network, and no peer heard, since */
 	mtime started;		 /* of this machine */
 	mtime address_lost_at;	 /* newest ADDRESSES_ADD after a loss: rate limit */
+	unsigned address_losses; /* of the minute that began at address_losses_since */
+	mtime address_losses_since;
 	bool address_failed, conflict_taken, filtered, exhausted;
 	mtime failed_at;	 /* latch set at; for failure_reset */
 	mtime better_since;	 /* active: a fit node goes before us since; 0: none */

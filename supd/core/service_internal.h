@@ -13,6 +13,7 @@
  *   service_query.c    what can be derived: reachability, S, deadlines, report, baton
  *   service_fit.c      who is fit, here and elsewhere
  *   service_take.c     verdict and taking over, boot
+ *   service_address.c  addresses that go, and are put back
  *   service_command.c  fence_command
  *   service_plain.c    plain VRRP routers: priorities and preemption
  *   service_release.c  release, step-down, the answers to FENCE
@@ -124,6 +125,14 @@ void svc_repeat_fence(struct svc_step *x);
 bool svc_said_idle(const struct service_fsm *s, unsigned p, mtime now);
 /* To FAILED or STOPPED where persist says so, else to WAITING (boot) or BACKUP. */
 void svc_enter_idle(struct svc_step *x, enum service_cause cause, bool boot);
+
+/* ---- service_address.c ---- */
+#define SERVICE_ADDRESS_RETRY MTIME_SEC(1)
+void svc_address_lost(struct svc_step *x);
+void svc_addresses_added(struct svc_step *x, bool ok);
+void svc_progress_addresses(struct svc_step *x);
+/* How long a takeover waits for its addresses. */
+mtime svc_address_patience(const struct service_fsm *s);
 
 /* ---- service_command.c ---- */
 /* How long this takeover has waited for fence_command by now. */

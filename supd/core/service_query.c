@@ -272,7 +272,7 @@ static mtime phase_deadline(const struct service_fsm *s)
 	if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_CLAIM)
 		return s->claim_until;
 	if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_ADDRESS)
-		return s->phase_since + MTIME_SEC(1);
+		return s->phase_since + svc_address_patience(s);
 	if (s->state == SERVICE_STATE_RELEASING && s->phase == SERVICE_PHASE_REMOVE)
 		return s->phase_since + MTIME_SEC(1);
 	if (s->state == SERVICE_STATE_RELEASING && s->phase == SERVICE_PHASE_TELL)
@@ -306,6 +306,8 @@ mtime service_deadline(const struct service_fsm *s, mtime now)
 		at = mtime_min(at, svc_soft_turn(s, now));
 	if (s->persist_failed)
 		at = mtime_min(at, s->persist_retry_at);
+	if (s->state == SERVICE_STATE_ACTIVE && !s->addresses_held && s->config.n_vips > 0)
+		at = mtime_min(at, s->address_lost_at + SERVICE_ADDRESS_RETRY);
 	for (unsigned p = 0; p < s->config.n_nodes; p++)
 		if (s->fence_owed[p] != 0 && svc_witnessed_until(s, p) > now)
 			at = mtime_min(at, svc_witnessed_until(s, p));

@@ -462,7 +462,7 @@ void svc_progress_takeover(struct svc_step *x)
 	}
 	if (s->phase == SERVICE_PHASE_ADDRESS) {
 		/* Net may wait for a lock of the kernel; the job must run all the same. */
-		if (x->now - s->phase_since >= MTIME_SEC(1)) {
+		if (x->now - s->phase_since >= svc_address_patience(s)) {
 			s->address_failed = true;
 			svc_set_phase(x, SERVICE_PHASE_START);
 		}
