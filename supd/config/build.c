@@ -155,6 +155,7 @@ static void derive(struct model *m)
 		s[i].fence_command_timeout = MODEL_FENCE_COMMAND_TIMEOUT;
 		if (adverts_need_peer_link(m, &s[i]))
 			s[i].transport = MODEL_TRANSPORT_UDP;
+		s[i].vip_command_timeout = MODEL_VIP_COMMAND_TIMEOUT;
 		s[i].hash = name_hash(model_str(m, s[i].name));
 		s[i].digest = safety_digest(m, &s[i]);
 	}

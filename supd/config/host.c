@@ -126,6 +126,7 @@ static int warn_service(const struct model *m, const struct model_service *s, FI
 {
 	const char *interface = model_str(m, s->interface);
 	const char *fence = (const char *)m + s->fence_argv.off;
+	const char *vip = (const char *)m + s->vip_argv.off;
 	int n = 0;
 
 	if (if_nametoindex(interface) == 0) {
@@ -146,6 +147,13 @@ static int warn_service(const struct model *m, const struct model_service *s, FI
 			"warning: [service:%s]: fence_command %s is missing, or not executable: "
 			"this host takes over from no silent node\n",
 			model_str(m, s->name), fence);
+		n++;
+	}
+	if (s->vip_argv.count > 0 && !is_executable(vip)) {
+		fprintf(out,
+			"warning: [service:%s]: vip_command %s is missing, or not executable: this "
+			"host cannot acquire the address\n",
+			model_str(m, s->name), vip);
 		n++;
 	}
 	return n;

@@ -178,7 +178,7 @@ static bool service_ok(const struct block *b, const struct model_service *s)
 	       (unsigned)s->vip_backend <= MODEL_VIP_NONE && strv_ok(b, s->vip_argv) &&
 	       (s->vip_backend != MODEL_VIP_COMMAND || s->vip_argv.count > 0) &&
 	       bool_ok(&s->conflict_probe) && s->fence_timeout >= 0 && strv_ok(b, s->fence_argv) &&
-	       s->fence_command_timeout > 0 && bool_ok(&s->pid_namespace);
+	       s->fence_command_timeout > 0 && s->vip_command_timeout > 0 && bool_ok(&s->pid_namespace);
 }
 
 static bool program_ok(const struct model *m, const struct block *b, const struct model_program *p)

@@ -97,6 +97,7 @@ struct model_service {
 	mtime vip_lease; /* whole seconds; 0: off */
 	enum model_vip_backend vip_backend;
 	struct model_strv vip_argv; /* vip_command, with vip_backend = command only */
+	mtime vip_command_timeout; /* no key: MODEL_VIP_COMMAND_TIMEOUT, shorter in tests */
 	bool conflict_probe;
 	uint32_t garp_count;
 	mtime garp_refresh; /* 0: off */

@@ -55,6 +55,8 @@ struct probe_target {
 	mtime answered; /* send time of the newest answered one; 0: never */
 };
 
+enum engine_vip_job { ENGINE_VIP_IDLE, ENGINE_VIP_ADD, ENGINE_VIP_REMOVE, ENGINE_VIP_CHECK };
+
 struct engine_service {
 	struct engine *engine;
 	uint32_t row;
@@ -110,6 +112,20 @@ struct engine_service {
 	bool net_up, addresses_settled; /* left-overs were seen to, once per net process */
 	bool link_known;
 	mtime fed_kill_at, baton_s; /* what the keeper knows */
+
+	/* vip_io.c */
+	struct engine_vip {
+		enum engine_vip_job job;
+		bool careful;
+		uint64_t order;	   /* of the machine, to be answered; 0: none, or answered */
+		uint64_t hook;	   /* the command that runs; 0: none */
+		uint64_t job_hook; /* the present job's own; another one is being killed */
+		unsigned at, tries; /* address of the service; of a release */
+		enum ipc_vip_verb verb;
+		int error; /* errno of the first address that failed */
+		uint32_t present, gone; /* bit i: vips[i] */
+		struct ev_timer timer;
+	} vip;
 
 	/* hook_io.c */
 	uint64_t hook_order; /* the fence_command that runs; 0: none */

@@ -4,10 +4,11 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "supd/engine/address_io.h"
 
 /*
  * Commands of the file that the keeper runs for a service, once and with a time-out, and whose end
- * is an event: fence_command.  The order number tells the newest one's answer from that of one
+ * is an event: fence_command; vip_command's go to vip_io.c.  The order number tells the newest one's answer from that of one
  * before it, which nobody waits for any more.
  */
 
@@ -69,9 +70,13 @@ void hook_io_done(struct engine *e, const struct ipc_hook_done *d)
 {
 	struct engine_service *svc;
 
-	if (d->kind != IPC_HOOK_FENCE)
+	if (d->kind != IPC_HOOK_FENCE && d->kind != IPC_HOOK_VIP)
 		return;
 	svc = &e->services[d->row];
+	if (d->kind == IPC_HOOK_VIP) {
+		vip_io_done(svc, d);
+		return;
+	}
 	if (svc->hook_order == 0 || d->order != svc->hook_order)
 		return;
 	log_hook_done(svc, d);

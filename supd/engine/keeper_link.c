@@ -151,7 +151,9 @@ static bool on_hook_done(struct engine *e, const struct ipc_hook_done *d)
 {
 	if (d->kind >= IPC_HOOKS_END)
 		return false;
-	if (d->kind == IPC_HOOK_FENCE ? !valid_service(e, d->row) : !valid_program(e, d->row))
+	const bool of_service = d->kind == IPC_HOOK_FENCE || d->kind == IPC_HOOK_VIP;
+
+	if (of_service ? !valid_service(e, d->row) : !valid_program(e, d->row))
 		return false;
 	hook_io_done(e, d);
 	return true;

@@ -106,8 +106,10 @@ static void order_addresses_away(struct silence *s)
 	struct engine *e = s->e;
 
 	s->first_order = e->next_order;
+	/* Without a keeper there is no vip_command: what it did on this host is undone, no more. */
 	for (uint32_t i = 0; i < e->m->n_services; i++)
-		net_order_address(e, i, IPC_ADDRESS_REMOVE, e->next_order++, MTIME_NEVER);
+		if (model_service(e->m, i)->vip_backend != MODEL_VIP_NONE)
+			net_order_address(e, i, IPC_ADDRESS_REMOVE, e->next_order++, MTIME_NEVER);
 	s->last_order = e->next_order;
 }
 
@@ -138,7 +140,7 @@ static void read_net(struct silence *s)
 
 static bool addresses_are_away(const struct silence *s)
 {
-	return s->e->net.channel.fd < 0 || s->answers >= s->e->m->n_services;
+	return s->e->net.channel.fd < 0 || s->answers >= s->last_order - s->first_order;
 }
 
 /* ---- the wait ----------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "common/log.h"
+#include "supd/engine/address_io.h"
 #include "supd/engine/control.h"
 
 /*
@@ -55,87 +56,10 @@ static void config_of(const struct model *m, uint32_t row, struct service_config
 	ret->hold_on_silence = ms->hold_on_silence;
 	ret->has_fence_command = ms->fence_argv.count > 0;
 	ret->n_vips = ms->vip_backend == MODEL_VIP_NONE ? 0 : ms->n_vips;
+	ret->vip_command = ms->vip_backend == MODEL_VIP_COMMAND;
 	ret->conflict_probe = ms->conflict_probe && ms->vip_backend == MODEL_VIP_NETLINK;
 	ret->digest = ms->digest;
 	ret->file = details_config_digest(m);
-}
-
-/* ---- addresses --------------------------------------------------------------------------------------- */
-
-/* Whether the addresses belong here now: from their adding to the moment they are to go. */
-static bool holds_addresses(const struct service_fsm *f)
-{
-	switch (f->state) {
-	case SERVICE_STATE_ACTIVE:
-		return true;
-	case SERVICE_STATE_TAKING_OVER:
-		return f->phase == SERVICE_PHASE_ADDRESS || f->phase == SERVICE_PHASE_START;
-	case SERVICE_STATE_RELEASING:
-		return !f->release_kill && (f->phase == SERVICE_PHASE_STOP ||
-					    f->phase == SERVICE_PHASE_QUIESCE);
-	case SERVICE_STATE_DOWN:
-	case SERVICE_STATE_WAITING:
-	case SERVICE_STATE_BACKUP:
-	case SERVICE_STATE_FAILED:
-	case SERVICE_STATE_STOPPED:
-		break;
-	}
-	return false;
-}
-
-static mtime lease_of(const struct engine_service *svc)
-{
-	return model_service(svc->engine->m, svc->row)->vip_lease;
-}
-
-static void order_addresses(struct engine_service *svc, enum ipc_address_op op, mtime now)
-{
-	struct engine *e = svc->engine;
-	mtime lease = lease_of(svc);
-	uint64_t order = e->next_order++;
-	mtime valid = lease == 0 ? MTIME_NEVER : now + lease;
-
-	if (svc->fsm.config.n_vips == 0)
-		return;
-	if (op != IPC_ADDRESS_REFRESH)
-		svc->address_order = order;
-	if (op != IPC_ADDRESS_REMOVE)
-		svc->lease_refreshed = now;
-	/* A refresh must never outlive the programs' own deadline. */
-	if (op == IPC_ADDRESS_REFRESH)
-		valid = mtime_min(valid, service_kill_at(&svc->fsm));
-	net_order_address(e, svc->row, op, order, valid);
-}
-
-/* Once per net process: left-overs of a former life go, addresses that belong here come. */
-static void settle_addresses(struct engine_service *svc, mtime now)
-{
-	if (svc->addresses_settled || !svc->fsm.loaded || !svc->net_up)
-		return;
-	svc->addresses_settled = true;
-	order_addresses(svc, holds_addresses(&svc->fsm) ? IPC_ADDRESS_ADD : IPC_ADDRESS_REMOVE,
-			now);
-}
-
-static void on_lease_timer(struct ev_loop *loop, ev_timer *w, int revents)
-{
-	struct engine_service *svc = w->data;
-
-	if (holds_addresses(&svc->fsm))
-		order_addresses(svc, IPC_ADDRESS_REFRESH, mtime_now());
-	else
-		ev_timer_stop(loop, w);
-}
-
-static void arm_lease(struct engine_service *svc)
-{
-	mtime lease = lease_of(svc);
-
-	if (lease == 0 || !holds_addresses(&svc->fsm) || ev_is_active(&svc->lease_timer))
-		return;
-	/* Four refreshes a lease: two may be late or lost. */
-	svc->lease_timer.repeat = (double)lease / 1e9 / 4;
-	ev_timer_again(svc->engine->loop, &svc->lease_timer);
 }
 
 /* ---- programs ------------------------------------------------------------------------------------------- */
@@ -303,10 +227,10 @@ static void carry_out(struct engine_service *svc, const struct service_action *a
 		send_baton(svc);
 		break;
 	case SERVICE_ACT_ADDRESSES_ADD:
-		order_addresses(svc, IPC_ADDRESS_ADD, now);
+		address_io_order(svc, IPC_ADDRESS_ADD, now);
 		break;
 	case SERVICE_ACT_ADDRESSES_REMOVE:
-		order_addresses(svc, IPC_ADDRESS_REMOVE, now);
+		address_io_order(svc, IPC_ADDRESS_REMOVE, now);
 		break;
 	case SERVICE_ACT_ANNOUNCE:
 		probe_announce(e, row);
@@ -377,9 +301,8 @@ void service_io_event(struct engine *e, uint32_t row, const struct service_event
 	service_step(&svc->fsm, ev, now, &acts);
 	for (unsigned i = 0; i < acts.n; i++)
 		carry_out(svc, &acts.a[i], now);
-	settle_addresses(svc, now);
 	service_io_reconcile(e, row);
-	arm_lease(svc);
+	address_io_update(svc, now);
 	arm_timer(svc, now);
 	feed_if_moved(svc);
 	probe_update(e, row);
@@ -398,43 +321,11 @@ static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 
 /* ---- results ------------------------------------------------------------------------------------------------ */
 
-void service_io_address_result(struct engine *e, const struct ipc_address_result *r)
-{
-	struct engine_service *svc = &e->services[r->service];
-	struct service_event ev = {.type = SERVICE_EV_ADDRESSES, .ok = r->error == 0};
-
-	svc->addresses_present = r->present;
-	if (r->error != 0)
-		log_warn("service %s: virtual address: %s, retrying",
-			 model_service_name(e->m, r->service), strerror(r->error));
-	if (r->op == IPC_ADDRESS_REFRESH) {
-		if (r->error == 0)
-			return;
-		ev.type = SERVICE_EV_ADDRESS_LOST;
-	} else if (r->order != svc->address_order) {
-		return; /* a newer order is on its way */
-	}
-	ev.adding = r->op == IPC_ADDRESS_ADD;
-	engine_service_event(e, r->service, &ev);
-}
-
-void service_io_address_lost(struct engine *e, const struct ipc_address_lost *r)
-{
-	struct engine_service *svc = &e->services[r->service];
-	struct service_event ev = {.type = SERVICE_EV_ADDRESS_LOST};
-
-	svc->addresses_present &= ~(1u << r->vip);
-	if (!holds_addresses(&svc->fsm))
-		return;
-	log_warn("service %s: virtual address %u was taken off the interface, putting it back",
-		 model_service_name(e->m, r->service), r->vip + 1);
-	engine_service_event(e, r->service, &ev);
-}
-
 void service_io_link(struct engine *e, const struct ipc_link *l)
 {
 	struct engine_service *svc = &e->services[l->service];
 	struct service_event ev = {.type = SERVICE_EV_LINK, .ok = l->exists && l->up};
+	bool anew = false;
 
 	if (svc->link_up != ev.ok || !svc->link_known)
 		log_notice("service %s: interface %s is %s", model_service_name(e->m, l->service),
@@ -444,10 +335,13 @@ void service_io_link(struct engine *e, const struct ipc_link *l)
 	svc->link_known = true;
 	if (l->exists) {
 		svc->ifindex = l->ifindex;
+		anew = memcmp(svc->mac, l->mac, sizeof(svc->mac)) != 0;
 		memcpy(svc->mac, l->mac, sizeof(svc->mac));
 		probe_set_six(e, (uint32_t)l->service, &l->link_local, l->router);
 	}
 	engine_service_event(e, l->service, &ev);
+	if (anew && svc->fsm.state == SERVICE_STATE_ACTIVE)
+		probe_announce(e, (uint32_t)l->service); /* the neighbours have the old MAC */
 }
 
 void service_io_sockets(struct engine *e, const struct ipc_service_sockets *s, int vrrp_fd,
@@ -502,7 +396,6 @@ void service_io_init(struct engine *e)
 		ev_init(&svc->timer, on_timer);
 		ev_set_priority(&svc->timer, -1);
 		svc->timer.data = svc;
-		ev_init(&svc->lease_timer, on_lease_timer);
-		svc->lease_timer.data = svc;
+		address_io_init(svc);
 	}
 }

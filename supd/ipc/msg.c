@@ -15,6 +15,17 @@ const char *ipc_stage_name(enum ipc_stage s)
 	return "unknown";
 }
 
+const char *ipc_vip_verb_name(enum ipc_vip_verb v)
+{
+	static const char *const names[] = {
+#define X(name, text) [IPC_VIP_##name] = text,
+		IPC_VIP_VERBS(X)
+#undef X
+	};
+
+	return names[v];
+}
+
 const char *ipc_hook_name(enum ipc_hook_kind k)
 {
 	static const char *const names[] = {

@@ -136,8 +136,19 @@ struct ipc_baton {
  * its environment, its service's PID namespace and cgroup, with which they die.
  */
 #define IPC_HOOKS(X)                                                                               \
-	X(FENCE, "fence_command") X(PRE_START, "pre_start") X(POST_STOP, "post_stop")              \
+	X(FENCE, "fence_command") X(VIP, "vip_command") X(PRE_START, "pre_start") X(POST_STOP, "post_stop")              \
 	X(READY, "ready") X(HEALTH, "health")
+
+/* What vip_command is asked to do with an address: its first argument. */
+#define IPC_VIP_VERBS(X) X(ACQUIRE, "acquire") X(RELEASE, "release") X(CHECK, "check")
+
+enum ipc_vip_verb {
+#define X(name, text) IPC_VIP_##name,
+	IPC_VIP_VERBS(X)
+#undef X
+	IPC_VIP_VERBS_END
+};
+const char *ipc_vip_verb_name(enum ipc_vip_verb v);
 
 enum ipc_hook_kind {
 #define X(name, text) IPC_HOOK_##name,
@@ -150,7 +161,7 @@ const char *ipc_hook_name(enum ipc_hook_kind k);
 /*
  * Run one of them.  HOOK_DONE answers, within its time-out: the keeper kills it then.  Refused (not
  * ok, code -1, signo 0) when `valid_until` has passed, also just before execve, while an earlier
- * one of this kind and row is not gone, and, but for FENCE, when `term` is not above the service's
+ * one of this kind and row is not gone, and, but for FENCE and VIP, when `term` is not above the service's
  * quiesced term.  A new engine does not inherit it: what runs is killed with the engine that
  * ordered it.
  */
@@ -158,9 +169,10 @@ struct ipc_hook {
 	struct ipc_header h;
 	uint64_t order;
 	uint32_t kind; /* enum ipc_hook_kind */
-	int32_t row;   /* service (FENCE) or program */
+	int32_t row;   /* service (FENCE, VIP) or program */
 	int32_t node;  /* FENCE: the one that must be off */
-	uint32_t pad;
+	uint16_t verb; /* VIP: enum ipc_vip_verb */
+	uint16_t vip;  /* VIP: the address's row of the service */
 	uint64_t term;
 	mtime valid_until;
 	char cause[16]; /* SUPD_CAUSE */

@@ -263,7 +263,7 @@ static int make_leaf(struct hook *h)
 	if (!k->has_cgroup)
 		return 0;
 	if (hook_is_of_service(kind))
-		return cgroup_leaf_make(k->hooks_fd, "fence", &k->hook_n, &h->leaf);
+		return cgroup_leaf_make(k->hooks_fd, kind == IPC_HOOK_VIP ? "vip" : "fence", &k->hook_n, &h->leaf);
 	snprintf(name, sizeof(name), "%s.hook", model_program_name(k->m, (uint32_t)o->row));
 	return cgroup_leaf_make(s ? s->dir_fd : k->node_fd, name, &k->hook_n, &h->leaf);
 }

@@ -5,7 +5,7 @@
 
 bool hook_is_of_service(enum ipc_hook_kind kind)
 {
-	return kind == IPC_HOOK_FENCE;
+	return kind == IPC_HOOK_FENCE || kind == IPC_HOOK_VIP;
 }
 
 struct model_strv hook_argv(const struct model *m, enum ipc_hook_kind kind, uint32_t row)
@@ -13,6 +13,8 @@ struct model_strv hook_argv(const struct model *m, enum ipc_hook_kind kind, uint
 	switch (kind) {
 	case IPC_HOOK_FENCE:
 		return model_service(m, row)->fence_argv;
+	case IPC_HOOK_VIP:
+		return model_service(m, row)->vip_argv;
 	case IPC_HOOK_PRE_START:
 		return model_program(m, row)->pre_start;
 	case IPC_HOOK_POST_STOP:
@@ -32,6 +34,8 @@ mtime hook_timeout(const struct model *m, enum ipc_hook_kind kind, uint32_t row)
 	switch (kind) {
 	case IPC_HOOK_FENCE:
 		return model_service(m, row)->fence_command_timeout;
+	case IPC_HOOK_VIP:
+		return model_service(m, row)->vip_command_timeout;
 	case IPC_HOOK_PRE_START:
 	case IPC_HOOK_POST_STOP:
 		return model_program(m, row)->hook_timeout;

@@ -161,8 +161,12 @@ static bool hook_is_valid(const struct keeper *k, const void *msg, size_t len)
 		return false;
 	if (!hook_is_of_service((enum ipc_hook_kind)m->kind))
 		return is_program(k, m->row);
-	return is_service(k, m->row) && m->node >= 0 && (uint32_t)m->node < k->m->n_nodes &&
-	       m->node != k->m->self;
+	if (!is_service(k, m->row))
+		return false;
+	if (m->kind == IPC_HOOK_VIP)
+		return m->verb < IPC_VIP_VERBS_END &&
+		       m->vip < model_service(k->m, (uint32_t)m->row)->n_vips;
+	return m->node >= 0 && (uint32_t)m->node < k->m->n_nodes && m->node != k->m->self;
 }
 
 static void start_hook(struct keeper *k, const void *msg)

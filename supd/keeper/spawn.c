@@ -274,22 +274,48 @@ static const char *const root_env[] = {
 };
 #define ROOT_ENV (sizeof(root_env) / sizeof(root_env[0]))
 
-static void put_fence_arguments(const struct keeper *k, const struct ipc_hook *o, struct block *b)
+static void put_fence(const struct keeper *k, const struct ipc_hook *o, struct block *b, char **e)
 {
 	const struct model_node *node = model_node(k->m, (uint32_t)o->node);
-	char address[IP_ADDR_TEXT], **e = b->envp;
+	char address[IP_ADDR_TEXT];
 
-	ip_addr_text(&node->address, address);
-	model_strv_fill(k->m, model_service(k->m, (uint32_t)o->row)->fence_argv, b->argv);
+	*e++ = put_string(b, "SUPD_FENCE_NODE=%s", model_node_name(k->m, (uint32_t)o->node));
+	*e++ = put_string(b, "SUPD_FENCE_ADDRESS=%s", ip_addr_text(&node->address, address));
+	*e = NULL;
+}
+
+/* Arguments behind those of the file: verb, address, interface. */
+#define VIP_ARGUMENTS 3
+
+static void put_vip(const struct keeper *k, const struct ipc_hook *o, struct block *b, char **e)
+{
+	const struct model_service *ms = model_service(k->m, (uint32_t)o->row);
+	char address[IP_ADDR_TEXT], **argv = b->argv + ms->vip_argv.count;
+
+	*argv++ = put_string(b, "%s", ipc_vip_verb_name((enum ipc_vip_verb)o->verb));
+	*argv++ = put_string(b, "%s", ip_addr_text(&ms->vips[o->vip], address));
+	*argv++ = put_string(b, "%s", model_str(k->m, ms->interface));
+	*argv = NULL;
+	*e = NULL;
+}
+
+static void put_service_arguments(const struct keeper *k, const struct ipc_hook *o,
+				  struct block *b)
+{
+	char **e = b->envp;
+
+	model_strv_fill(k->m, hook_argv(k->m, (enum ipc_hook_kind)o->kind, (uint32_t)o->row),
+			b->argv);
 	for (size_t i = 0; i < ROOT_ENV; i++)
 		*e++ = put_string(b, "%s", root_env[i]);
 	*e++ = put_string(b, "SUPD_NODE=%s", model_node_name(k->m, (uint32_t)k->m->self));
 	*e++ = put_string(b, "SUPD_SERVICE=%s", model_service_name(k->m, (uint32_t)o->row));
 	*e++ = put_string(b, "SUPD_TERM=%llu", (unsigned long long)o->term);
 	*e++ = put_string(b, "SUPD_CAUSE=%.*s", (int)sizeof(o->cause), o->cause);
-	*e++ = put_string(b, "SUPD_FENCE_NODE=%s", model_node_name(k->m, (uint32_t)o->node));
-	*e++ = put_string(b, "SUPD_FENCE_ADDRESS=%s", address);
-	*e = NULL;
+	if (o->kind == IPC_HOOK_FENCE)
+		put_fence(k, o, b, e);
+	else
+		put_vip(k, o, b, e);
 }
 
 /* Its output goes nowhere: neither a full pipe nor a stuck disk may hold a takeover up. */
@@ -298,7 +324,7 @@ static int launch_of_service(struct keeper *k, const struct hook *hook, struct s
 	const struct ipc_hook *o = &hook->order;
 	struct model_strv argv = hook_argv(k->m, (enum ipc_hook_kind)o->kind, (uint32_t)o->row);
 	struct block b = { 0 };
-	int r = block_make(argv.count, ROOT_ENV + SUPD_VARS, &b);
+	int r = block_make(argv.count + VIP_ARGUMENTS, ROOT_ENV + SUPD_VARS, &b);
 
 	if (r < 0)
 		return r;
@@ -317,7 +343,7 @@ static int launch_of_service(struct keeper *k, const struct hook *hook, struct s
 		.keeper = getpid(),
 		.valid_until = o->valid_until,
 	};
-	put_fence_arguments(k, o, &b);
+	put_service_arguments(k, o, &b);
 	return launch(k, hook->leaf.dir_fd, NULL, &b, ret);
 }
 

@@ -201,7 +201,7 @@ class Node:
         for path in self.lab.cgroups(self.name):
             for where, _, files in os.walk(path):
                 leaf = os.path.basename(where).split(".")[0]
-                if leaf in ("self", "roles", "guard", "fence") or "cgroup.procs" not in files:
+                if leaf in ("self", "roles", "guard", "fence", "vip") or "cgroup.procs" not in files:
                     continue
                 with contextlib.suppress(OSError):
                     with open(os.path.join(where, "cgroup.procs"), encoding="utf-8") as f:

@@ -15,6 +15,7 @@
 
 #include "common/fd.h"
 #include "supd/engine/engine.h"
+#include "supd/engine/address_io.h"
 #include "tests/unit/tiny_model.h"
 
 /*
@@ -74,6 +75,11 @@ void service_io_reconcile(struct engine *e, uint32_t row)
 
 		engine_program_event(e, e->services[row].group_rows[o.member], &ev);
 	}
+}
+
+void vip_io_done(struct engine_service *svc, const struct ipc_hook_done *d)
+{
+	fail_msg("no test here has a vip_command");
 }
 
 void service_io_quiesced(struct engine *e, const struct ipc_quiesced *q)
