@@ -27,7 +27,7 @@ const char *control_code_text(int code)
 bool control_command_is_later(const char *name)
 {
 	static const char *const later[] = {
-		"logs",   "events",    "kill",  "reload",
+		"events", "kill",  "reload",
 		"wait",  "is-ready", "is-failed", "check", "metrics",
 	};
 

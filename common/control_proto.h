@@ -14,7 +14,8 @@
  *   reply     {"schema":1,...}  or  {"schema":1,"error":{"code":9,"message":"..."}}
  *
  * A connection carries any number of requests, answered one after the other.  Both sides bound
- * what they hold of the other's.
+ * what they hold of the other's.  `logs` is the last request of its connection: many lines answer
+ * it (supd/scribe/tails.h).
  */
 #define CONTROL_SCHEMA	    1
 #define CONTROL_LINE_MAX    65536u	/* a request, with its newline */
@@ -22,6 +23,8 @@
 #define CONTROL_TIMEOUT_MS  60000	/* of an action, unless args.timeout_ms says otherwise */
 #define CONTROL_START_MS    120000	/* of `start`: it may have to wait for wait_for_peer */
 #define CONTROL_TIMEOUT_MAX 86400000	/* ms */
+#define CONTROL_LOG_LINES   10 /* of `logs`, unless args.lines says otherwise */
+#define CONTROL_LOG_LINES_MAX 1000000
 #define CONTROL_SOCKET_NAME "supd.sock" /* in run_dir */
 
 /* The codes in a reply, which are also the exit codes of supctl. */

@@ -168,15 +168,13 @@ static void nap(void)
 	poll(NULL, 0, RETRY_MS);
 }
 
-int client_ask(const struct client *c, const json_t *request, json_t **ret_reply, char **ret_line)
+/* Connect and ask until the first line of the answer is in the buffer: CONTROL_OK and *ret_fd. */
+static int begin(const struct client *c, const json_t *request, struct control_buffer *in,
+		 int *ret_fd)
 {
-	struct sigaction on_int = { .sa_handler = on_interrupt }; /* no SA_RESTART */
 	mtime until = mtime_now() + MTIME_MS(c->wait_ms);
-	struct control_buffer in;
 	int code = LOST;
 
-	sigaction(SIGINT, &on_int, NULL);
-	control_buffer_init(&in, CONTROL_REPLY_MAX);
 	while (code == LOST) {
 		int fd = connect_to(c->socket);
 
@@ -184,15 +182,17 @@ int client_ask(const struct client *c, const json_t *request, json_t **ret_reply
 			nap(); /* more connections wait than the socket takes */
 			continue;
 		}
-		if (fd < 0) {
-			code = unreachable(c, fd);
-			break;
+		if (fd < 0)
+			return unreachable(c, fd);
+		in->len = in->scanned = 0;
+		code = exchange(c, fd, request, until, in);
+		if (code == CONTROL_OK) {
+			*ret_fd = fd;
+			return code;
 		}
-		in.len = in.scanned = 0;
-		code = exchange(c, fd, request, until, &in);
 		fd_close(&fd);
 		if (code != LOST)
-			break;
+			return code;
 		/* Its engine was replaced: a query is asked anew, an action was perhaps begun. */
 		if (!c->is_query && !c->again)
 			code = client_complain(CONTROL_FAILED,
@@ -203,8 +203,77 @@ int client_ask(const struct client *c, const json_t *request, json_t **ret_reply
 		else
 			nap();
 	}
+	return code;
+}
+
+int client_ask(const struct client *c, const json_t *request, json_t **ret_reply, char **ret_line)
+{
+	struct sigaction on_int = { .sa_handler = on_interrupt }; /* no SA_RESTART */
+	struct control_buffer in;
+	int code, fd = -1;
+
+	sigaction(SIGINT, &on_int, NULL);
+	control_buffer_init(&in, CONTROL_REPLY_MAX);
+	code = begin(c, request, &in, &fd);
 	if (code == CONTROL_OK)
 		code = take_reply(&in, ret_reply, ret_line);
+	fd_close(&fd);
+	control_buffer_fini(&in);
+	return code;
+}
+
+/* ---- many lines ---------------------------------------------------------------------------------- */
+
+/* All whole lines. */
+static int take_lines(struct control_buffer *in,
+		      int (*take)(void *arg, const char *line, size_t len), void *arg)
+{
+	int code = CLIENT_GOES_ON;
+	size_t at = 0;
+	const char *end;
+
+	while (code == CLIENT_GOES_ON && (end = memchr(in->data + at, '\n', in->len - at))) {
+		code = take(arg, in->data + at, (size_t)(end - in->data) - at);
+		at = (size_t)(end - in->data) + 1;
+	}
+	control_buffer_drop(in, at);
+	fflush(stdout);
+	return code;
+}
+
+static int read_more(const struct client *c, int fd, struct control_buffer *in)
+{
+	mtime until = mtime_now() + MTIME_MS(c->wait_ms);
+	bool hinted = true;
+	ssize_t n;
+
+	if (c->follows)
+		poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, -1);
+	else if (wait_for(c, fd, POLLIN, until, &hinted) != CONTROL_OK)
+		return CONTROL_UNKNOWN; /* explained */
+	n = control_buffer_read(in, fd);
+	if (n > 0 || n == -EAGAIN)
+		return CLIENT_GOES_ON;
+	return client_complain(CONTROL_FAILED, "the connection was lost: supd, or a process of it, "
+					       "has ended");
+}
+
+int client_stream(const struct client *c, const json_t *request,
+		  int (*take)(void *arg, const char *line, size_t len), void *arg)
+{
+	struct control_buffer in;
+	int code, fd = -1;
+
+	control_buffer_init(&in, CONTROL_REPLY_MAX);
+	code = begin(c, request, &in, &fd);
+	if (code == CONTROL_OK)
+		code = take_lines(&in, take, arg);
+	while (code == CLIENT_GOES_ON) {
+		code = read_more(c, fd, &in);
+		if (code == CLIENT_GOES_ON && in.len > 0)
+			code = take_lines(&in, take, arg);
+	}
+	fd_close(&fd);
 	control_buffer_fini(&in);
 	return code;
 }

@@ -9,6 +9,7 @@
 
 #include "common/control_proto.h"
 #include "supctl/client.h"
+#include "supctl/logs.h"
 #include "supctl/render.h"
 #include "supctl/settings.h"
 
@@ -39,6 +40,10 @@ static json_t *request_of(const struct command *command, const struct invocation
 	set_flag(args, "force", in->force);
 	set_flag(args, "here", in->here);
 	set_flag(args, "all", in->all);
+	set_flag(args, "follow", in->follow);
+	set_flag(args, "stderr", in->errors);
+	if (in->lines >= 0)
+		json_object_set_new(args, "lines", json_integer(in->lines));
 	return control_request_new(command->name, args);
 }
 
@@ -188,6 +193,25 @@ static int run_version(const struct command *command, const struct invocation *i
 	return code;
 }
 
+static int run_logs(const struct command *command, const struct invocation *in)
+{
+	json_t *request = request_of(command, in);
+	char *socket = settings_socket(in);
+	const struct client c = { .socket = socket,
+				  .wait_ms = wait_ms(command, in),
+				  .is_query = true,
+				  .follows = in->follow };
+	int code = CONTROL_CONFIG; /* explained */
+
+	if (request == NULL)
+		code = client_complain(CONTROL_FAILED, "the name is not text");
+	else if (socket != NULL)
+		code = logs_run(&c, request, in);
+	json_decref(request);
+	free(socket);
+	return code;
+}
+
 /* ---- actions -------------------------------------------------------------------------------------- */
 
 /* start, stop, restart: what it is now. */
@@ -327,6 +351,8 @@ static const struct command commands[] = {
 	  "why this node is, or is not, active", NULL },
 	{ "is-active", "NAME", NAME_REQUIRED, 0, run_is_active,
 	  "exit 0 if it is active or runs on this node", NULL },
+	{ "logs", "[-f] [-n N] NAME", NAME_REQUIRED, OPTION_FOLLOW | OPTION_LINES | OPTION_STDERR,
+	  run_logs, "the last N lines (10) of a program (--stderr: its errors); -f: and what comes", NULL },
 	{ "start", "NAME", NAME_REQUIRED, 0, run_state, "start a program or a service", "the start" },
 	{ "stop", "[--here] NAME", NAME_REQUIRED, OPTION_HERE, run_state,
 	  "stop a program, or a service on all nodes (--here: bar this node)", "the stop" },

@@ -9,7 +9,8 @@
 struct invocation {
 	const char *config, *prefix, *socket; /* NULL: not given */
 	int timeout_ms;			      /* 0: not given */
-	bool json, force, here, all;
+	bool json, force, here, all, follow, errors;
+	int lines; /* -1: not given */
 	const char *name; /* NULL: not given */
 	unsigned width;	  /* of the terminal */
 };
@@ -20,6 +21,9 @@ enum command_option {
 	OPTION_HERE = 2,
 	OPTION_ALL = 4,
 	ASKED_AGAIN = 8, /* no option: asked once more where the connection ends before the answer */
+	OPTION_FOLLOW = 16,
+	OPTION_LINES = 32,
+	OPTION_STDERR = 64,
 };
 
 enum command_name { NAME_NONE, NAME_OPTIONAL, NAME_REQUIRED };

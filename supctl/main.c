@@ -18,7 +18,8 @@
  */
 #define DEFAULT_WIDTH 80
 
-enum { OPT_PREFIX = 256, OPT_JSON, OPT_TIMEOUT, OPT_VERSION, OPT_HELP, OPT_FORCE, OPT_HERE, OPT_ALL };
+enum { OPT_PREFIX = 256, OPT_JSON, OPT_TIMEOUT, OPT_VERSION, OPT_HELP, OPT_FORCE, OPT_HERE, OPT_ALL,
+       OPT_STDERR };
 
 static const struct option options[] = {
 	{ "prefix", required_argument, NULL, OPT_PREFIX },
@@ -29,6 +30,7 @@ static const struct option options[] = {
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "here", no_argument, NULL, OPT_HERE },
 	{ "all", no_argument, NULL, OPT_ALL },
+	{ "stderr", no_argument, NULL, OPT_STDERR },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -56,6 +58,16 @@ static int take_timeout(const char *text, int *ret_ms)
 	if (parse_duration(text, &t) < 0 || t < MTIME_MS(1) || t > MTIME_MS(CONTROL_TIMEOUT_MAX))
 		return usage("--timeout needs a duration (500ms, 10s, 5min): ", text);
 	*ret_ms = (int)mtime_to_ms(t);
+	return CONTROL_OK;
+}
+
+static int take_lines(const char *text, int *ret_lines)
+{
+	uint64_t n;
+
+	if (parse_uint(text, 0, CONTROL_LOG_LINES_MAX, &n) < 0)
+		return usage("-n needs a number of lines, at most 1000000: ", text);
+	*ret_lines = (int)n;
 	return CONTROL_OK;
 }
 
@@ -89,6 +101,17 @@ static int take_option(int opt, struct invocation *in, unsigned *given)
 		in->all = true;
 		*given |= OPTION_ALL;
 		return -1;
+	case 'f':
+		in->follow = true;
+		*given |= OPTION_FOLLOW;
+		return -1;
+	case 'n':
+		*given |= OPTION_LINES;
+		return take_lines(optarg, &in->lines) == CONTROL_OK ? -1 : CONTROL_USAGE;
+	case OPT_STDERR:
+		in->errors = true;
+		*given |= OPTION_STDERR;
+		return -1;
 	case 'h':
 	case OPT_HELP:
 		print_help(stdout);
@@ -103,11 +126,12 @@ static int take_option(int opt, struct invocation *in, unsigned *given)
 /* Options of argv up to the first word that is none, or (all) wherever they stand. */
 static int take_options(int argc, char **argv, bool all, struct invocation *in, unsigned *given)
 {
+	const char *letters = all ? "c:s:hfn:" : "+c:s:hfn:";
 	int opt, code = -1;
 
 	optind = 0; /* begin anew */
 	opterr = 0;
-	while (code < 0 && (opt = getopt_long(argc, argv, all ? "c:s:h" : "+c:s:h", options, NULL)) >= 0) {
+	while (code < 0 && (opt = getopt_long(argc, argv, letters, options, NULL)) >= 0) {
 		if (opt == '?' && optind > 0 && optind <= argc)
 			return usage("bad option: ", argv[optind - 1]);
 		code = take_option(opt, in, given);
@@ -150,7 +174,7 @@ static int run(const struct command *command, struct invocation *in, int argc, c
 
 int main(int argc, char **argv)
 {
-	struct invocation in = { .width = DEFAULT_WIDTH };
+	struct invocation in = { .width = DEFAULT_WIDTH, .lines = -1 };
 	const struct command *command;
 	unsigned given = 0;
 	int code;

@@ -102,6 +102,11 @@ pid_t control_client_pid(const struct control_client *cl)
 	return cl->pid;
 }
 
+int control_client_fd(const struct control_client *cl)
+{
+	return cl->fd;
+}
+
 /* ---- a client ------------------------------------------------------------------------------------ */
 
 static void client_free(struct control_client *cl)
@@ -204,9 +209,10 @@ static void client_put(struct control_client *cl, const json_t *reply)
 /* Does not free the client: the caller of the request does so, if it must, by client_send(). */
 void control_client_answer(struct control_client *cl, const json_t *reply)
 {
-	client_put(cl, reply);
+	if (!json_is_null(reply))
+		client_put(cl, reply);
 	cl->busy = false;
-	if (!cl->permitted)
+	if (!cl->permitted || json_is_null(reply))
 		cl->last = true;
 	ev_feed_event(cl->control->engine->loop, &cl->writer, EV_WRITE);
 }

@@ -16,6 +16,7 @@
  *
  *   control.c        the socket: clients, their lines, who may ask
  *   request.c        a request's life: run, wait, answer; requests from peers
+ *   request_read.c   a request out of a line of JSON
  *   verbs.c          the verb table; is-active, start, stop, restart
  *   verbs_cluster.c  failover, reset: what other nodes take part in
  *   verbs_reexec.c   version, reexec: supd itself
@@ -46,6 +47,7 @@ enum control_arg {
 	CONTROL_ARG_HERE = 8,
 	CONTROL_ARG_ALL = 16,
 	CONTROL_ARG_IMAGE = 32, /* "image": the one to be replaced, from `version` */
+	CONTROL_ARG_LOGS = 64, /* "lines", "follow", "stderr" */
 };
 
 struct control_verb {
@@ -71,7 +73,8 @@ struct control_request {
 	uint32_t peer, peer_id;	       /* which peer, and its number of the request */
 	json_t *json;		       /* the request, whole */
 	const char *name;	       /* args.name (in json), or NULL */
-	bool force, here, all;
+	bool force, here, all, follow, errors;
+	uint32_t lines;
 	int64_t image; /* -1: not given */
 	mtime began, deadline;
 	bool timeout_given; /* args.timeout_ms */
@@ -94,6 +97,8 @@ struct control_request {
 /* End a request.  control_done takes over `result` (may be NULL), shown as "result". */
 void control_done(struct control_request *r, json_t *result);
 void control_done_reply(struct control_request *r, json_t *reply); /* a whole reply */
+/* The client's connection has been passed on: somebody else answers. */
+void control_done_elsewhere(struct control_request *r);
 void control_fail(struct control_request *r, enum control_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
@@ -127,6 +132,8 @@ struct control {
 	unsigned next_result;
 };
 
+/* Never NULL but without memory; a request that makes no sense has its reply already. */
+struct control_request *control_request_read(struct control *c, const char *line, size_t len);
 /* A line of a client.  Takes over nothing; the answer goes to control_client_answer(). */
 void control_request_line(struct control *c, struct control_client *client, const char *line,
 			  size_t len);
@@ -135,12 +142,17 @@ void control_request_forget(struct control *c, const struct control_client *clie
 void control_requests_fini(struct control *c);
 void control_requests_init(struct control *c);
 
-/* control.c: the answer to the request that is under way for this client; the reply stays the caller's. */
+/*
+ * control.c: the answer to the request that is under way for this client; the reply stays the
+ * caller's.  JSON null: its connection has been passed on, and is closed here.
+ */
 void control_client_answer(struct control_client *client, const json_t *reply);
 /* Whether the client's credentials permit it; uid and pid for the log. */
 bool control_client_may(const struct control_client *client, enum control_access access);
 uid_t control_client_uid(const struct control_client *client);
 pid_t control_client_pid(const struct control_client *client);
+/* Its connection, to pass it on; it stays the client's. */
+int control_client_fd(const struct control_client *client);
 
 /* ---- status.c, explain_json.c: whole replies, NULL without memory -------------------------------- */
 
@@ -165,6 +177,9 @@ void control_service_where(const struct engine *e, uint32_t service, mtime now, 
 
 void control_verb_failover(struct control_request *r);
 void control_verb_reset(struct control_request *r);
+/* verbs_logs.c: logs of a program, or of the one program of a service. */
+void control_logs_program(struct control_request *r);
+void control_logs_service(struct control_request *r);
 /* verbs_reexec.c: reexec, and the version that tells of it. */
 void control_verb_version(struct control_request *r);
 void control_verb_reexec(struct control_request *r);

@@ -44,6 +44,8 @@ void link_open(struct engine *e, struct link *l, int fd, void (*on_readable)(str
 void link_close(struct link *l);
 /* channel_send, and watch for writability where something was queued.  -ENOTCONN without an fd. */
 int link_send(struct link *l, const void *msg, size_t len);
+/* The same with a descriptor, which stays the caller's. */
+int link_send_fd(struct link *l, const void *msg, size_t len, int fd);
 
 /* Whom to ask whether this node is isolated (probe.c). */
 struct probe_target {
@@ -316,6 +318,8 @@ void scribe_link_open(struct engine *e, int fd); /* a new scribe: loads or saves
 void scribe_link_drain(struct engine *e);
 /* Write what all services' `persist` hold; SERVICE_EV_PERSISTED(seq) follows for `service`. */
 void scribe_save_state(struct engine *e, uint32_t service, uint64_t seq);
+/* Give a client of the control socket to the scribe; fd stays the caller's.  0 or -errno. */
+int scribe_pass_client(struct engine *e, int fd, const struct ipc_logs *order);
 
 /* state_text.c: the state file, one line a service. Length, or -ENOSPC. */
 int state_text_encode(const struct engine *e, char *buf, size_t size);

@@ -47,14 +47,24 @@ void link_close(struct link *l)
 	channel_fini(&l->channel);
 }
 
-int link_send(struct link *l, const void *msg, size_t len)
+static int send_with(struct link *l, const void *msg, size_t len, const int *fds, size_t n_fds)
 {
 	int r;
 
 	if (l->channel.fd < 0)
 		return -ENOTCONN;
-	r = channel_send(&l->channel, msg, len, NULL, 0);
+	r = channel_send(&l->channel, msg, len, fds, n_fds);
 	if (channel_wants_write(&l->channel))
 		ev_io_start(l->engine->loop, &l->writer);
 	return r;
+}
+
+int link_send(struct link *l, const void *msg, size_t len)
+{
+	return send_with(l, msg, len, NULL, 0);
+}
+
+int link_send_fd(struct link *l, const void *msg, size_t len, int fd)
+{
+	return send_with(l, msg, len, &fd, 1);
 }

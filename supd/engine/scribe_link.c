@@ -250,6 +250,17 @@ static void handle_state(struct engine *e, const struct ipc_state *state)
 		send_save(e);
 }
 
+/* ---- logs -------------------------------------------------------------------------------------- */
+
+int scribe_pass_client(struct engine *e, int fd, const struct ipc_logs *order)
+{
+	struct ipc_logs msg = *order;
+
+	msg.h.type = IPC_LOGS;
+	msg.h.generation = e->generation;
+	return link_send_fd(&e->scribe, &msg, sizeof(msg), fd);
+}
+
 /* ---- the link --------------------------------------------------------------------------------- */
 
 static void on_retry(struct ev_loop *loop, struct ev_timer *w, int revents)

@@ -456,6 +456,11 @@ static void verb_is_active(struct control_request *r)
 	by_name(r, program_is_active, service_is_active);
 }
 
+static void verb_logs(struct control_request *r)
+{
+	by_name(r, control_logs_program, control_logs_service);
+}
+
 static void verb_status(struct control_request *r)
 {
 	control_done_reply(r, control_status_json(r->engine, mtime_now()));
@@ -476,6 +481,8 @@ static const struct control_verb verbs[] = {
 	{ "is-active", CONTROL_QUERY, CONTROL_ARG_NAME_REQUIRED, false, verb_is_active,
 	  "active or running here" },
 	{ "version", CONTROL_QUERY, 0, false, control_verb_version, "the version of supd" },
+	{ "logs", CONTROL_QUERY, CONTROL_ARG_NAME_REQUIRED | CONTROL_ARG_LOGS, false, verb_logs,
+	  "what a program printed" },
 	{ "start", CONTROL_COMMAND, CONTROL_ARG_NAME_REQUIRED, false, verb_start,
 	  "start a program or a service" },
 	{ "stop", CONTROL_COMMAND, CONTROL_ARG_NAME_REQUIRED | CONTROL_ARG_HERE, false, verb_stop,

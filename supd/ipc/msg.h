@@ -19,7 +19,7 @@
  *   keeper -> net      CHANNEL                     keeper -> scribe   CHANNEL STREAM
  *   engine -> net      OPEN_PEER OPEN_SERVICE ADDRESS ROUTES
  *   net -> engine      PEER_SOCKET SERVICE_SOCKETS ADDRESS_RESULT ADDRESS_LOST LINK GATEWAY
- *   engine -> scribe   STATE_LOAD STATE_SAVE       scribe -> engine   STATE STATE_SAVED
+ *   engine -> scribe   STATE_LOAD STATE_SAVE LOGS  scribe -> engine   STATE STATE_SAVED
  *
  * `generation` grows with each engine.  The keeper drops whatever carries another generation than
  * that of the engine it started last, and so do net and scribe (CHANNEL tells them the newest).
@@ -35,7 +35,7 @@
 	X(QUIESCED) X(CHANNEL) X(SHUTDOWN) X(STREAM)                                               \
 	X(OPEN_PEER) X(OPEN_SERVICE) X(ADDRESS) X(ROUTES)                                          \
 	X(PEER_SOCKET) X(SERVICE_SOCKETS) X(ADDRESS_RESULT) X(ADDRESS_LOST) X(LINK) X(GATEWAY)     \
-	X(STATE_LOAD) X(STATE_SAVE) X(STATE) X(STATE_SAVED)                                        \
+	X(STATE_LOAD) X(STATE_SAVE) X(STATE) X(STATE_SAVED) X(LOGS)                                \
 	X(HOOK) X(HOOK_DONE) X(HOOK_KILL) X(REEXEC) X(REEXEC_FAILED)
 
 enum ipc_type {
@@ -471,6 +471,19 @@ struct ipc_state_saved {
 	uint64_t seq;
 	int32_t error; /* errno, positive */
 	uint32_t pad;
+};
+
+/*
+ * A client of the control socket asks for a program's log: descriptor [0] is its connection, and
+ * the scribe's from now on.  It gets the last `lines` lines, then what comes (scribe/tails.h).
+ */
+struct ipc_logs {
+	struct ipc_header h;
+	int32_t program;
+	int32_t output; /* as in STREAM */
+	uint32_t lines;
+	bool follow;
+	uint8_t pad[3];
 };
 
 #pragma GCC diagnostic pop

@@ -113,7 +113,21 @@ static void handle_load(struct engine_port *p)
 	free(state);
 }
 
-static void handle(struct engine_port *p, size_t len)
+/* Takes over the descriptor, which it sets to -1. */
+static void handle_logs(struct engine_port *p, size_t len, int *fd)
+{
+	struct ipc_logs order;
+
+	if (len != sizeof(order) || *fd < 0) {
+		log_error("bad LOGS from the engine, ignoring");
+		return;
+	}
+	memcpy(&order, p->in, sizeof(order));
+	p->calls->logs(p->arg, &order, *fd);
+	*fd = -1;
+}
+
+static void handle(struct engine_port *p, size_t len, int *fd)
 {
 	if (p->in->h.generation != p->generation)
 		return;
@@ -122,6 +136,8 @@ static void handle(struct engine_port *p, size_t len)
 	} else if (p->in->h.type == IPC_STATE_LOAD) {
 		write_saves(p);
 		handle_load(p);
+	} else if (p->in->h.type == IPC_LOGS) {
+		handle_logs(p, len, fd);
 	} else {
 		log_error("message %u from the engine is not for the scribe, ignoring",
 			  (unsigned)p->in->h.type);
@@ -141,9 +157,11 @@ static void on_readable(struct ev_loop *loop, struct ev_io *w, int revents)
 			continue;
 		if (n <= 0)
 			break;
+		if (n_fds == 0)
+			fds[0] = -1;
+		handle(p, (size_t)n, &fds[0]);
 		for (size_t i = 0; i < n_fds; i++)
 			fd_close(&fds[i]);
-		handle(p, (size_t)n);
 	}
 	write_saves(p);
 	if (n == -EAGAIN)
@@ -151,19 +169,19 @@ static void on_readable(struct ev_loop *loop, struct ev_io *w, int revents)
 	ev_io_stop(loop, &p->reader);
 	ev_io_stop(loop, &p->writer);
 	channel_fini(&p->channel);
-	p->on_gone(p->arg);
+	p->calls->gone(p->arg);
 }
 
 /* ---- open and close --------------------------------------------------------------------------- */
 
 int engine_port_init(struct engine_port *p, struct ev_loop *loop, const struct model *m,
-		     void (*on_gone)(void *arg), void *arg)
+		     const struct engine_port_calls *calls, void *arg)
 {
 	memset(p, 0, sizeof(*p));
 	p->m = m;
 	p->loop = loop;
 	p->channel.fd = -1;
-	p->on_gone = on_gone;
+	p->calls = calls;
 	p->arg = arg;
 	p->in = calloc(1, sizeof(*p->in));
 	p->newest = calloc(1, sizeof(*p->newest));

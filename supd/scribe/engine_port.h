@@ -12,11 +12,17 @@
 #define ENGINE_PORT_SAVES 64 /* orders answered by one write */
 
 /*
- * The scribe's side of the channel to the engine: the state file.
+ * The scribe's side of the channel to the engine: the state file, and clients that want logs.
  *
  * Of several queued STATE_SAVEs only the newest is written; each is answered, after the write that
  * covers it and with its result.  Only the newest engine is served.
  */
+struct engine_port_calls {
+	void (*gone)(void *arg); /* the engine has closed its end */
+	/* A client that wants logs: takes over client_fd. */
+	void (*logs)(void *arg, const struct ipc_logs *order, int client_fd);
+};
+
 struct engine_port {
 	const struct model *m;
 	struct ev_loop *loop;
@@ -27,13 +33,13 @@ struct engine_port {
 	size_t n_saves;	     /* orders that `newest` covers */
 	uint64_t saves[ENGINE_PORT_SAVES];
 	int last_error;	     /* logged once */
-	void (*on_gone)(void *arg);
+	const struct engine_port_calls *calls;
 	void *arg;
 };
 
-/* on_gone: the engine has closed its end.  0 or -errno. */
+/* calls stay the caller's.  0 or -errno. */
 int engine_port_init(struct engine_port *p, struct ev_loop *loop, const struct model *m,
-		     void (*on_gone)(void *arg), void *arg);
+		     const struct engine_port_calls *calls, void *arg);
 void engine_port_fini(struct engine_port *p);
 bool engine_port_is_open(const struct engine_port *p);
 

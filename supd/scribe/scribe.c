@@ -13,6 +13,7 @@
 #include "supd/scribe/log_pipe.h"
 #include "supd/scribe/outputs.h"
 #include "supd/scribe/stall.h"
+#include "supd/scribe/tails.h"
 
 #define END_GRACE    2.0 /* the engine may outlive the keeper so long */
 #define LOG_BATCH    32
@@ -36,6 +37,7 @@ struct scribe {
 	struct log_pipe log;
 	struct stall stall;
 	struct outputs outputs;
+	struct tails tails;
 };
 
 /* ---- the keeper ------------------------------------------------------------------------------- */
@@ -46,6 +48,20 @@ static void on_engine_gone(void *arg)
 
 	if (s->keeper.fd < 0)
 		ev_break(s->loop, EVBREAK_ALL);
+}
+
+static void on_logs(void *arg, const struct ipc_logs *order, int client_fd)
+{
+	struct scribe *s = arg;
+
+	tails_add(&s->tails, order, client_fd);
+}
+
+static void on_written(void *arg, uint32_t program)
+{
+	struct scribe *s = arg;
+
+	tails_poke(&s->tails, program);
 }
 
 /* The keeper is gone.  The engine may still have something to save and to say. */
@@ -199,6 +215,7 @@ static void drain_log(struct scribe *s)
 
 static int scribe_init(struct scribe *s, const struct scribe_args *args)
 {
+	static const struct engine_port_calls calls = {.gone = on_engine_gone, .logs = on_logs};
 	int r;
 
 	s->m = args->m;
@@ -211,7 +228,10 @@ static int scribe_init(struct scribe *s, const struct scribe_args *args)
 	channel_init(&s->keeper, args->keeper_fd);
 	log_pipe_init(&s->log, args->log_fd, s->m->supd.log_to_stderr,
 		      model_node_name(s->m, (uint32_t)s->m->self));
-	r = engine_port_init(&s->engine, s->loop, s->m, on_engine_gone, s);
+	s->outputs.on_written = on_written;
+	s->outputs.arg = s;
+	tails_init(&s->tails, s->loop, s->m, &s->stall);
+	r = engine_port_init(&s->engine, s->loop, s->m, &calls, s);
 	if (r < 0)
 		return r;
 	r = stall_init(&s->stall, outputs_relieve, &s->outputs);
@@ -225,6 +245,7 @@ static int scribe_init(struct scribe *s, const struct scribe_args *args)
 static void scribe_fini(struct scribe *s)
 {
 	stall_fini(&s->stall);
+	tails_fini(&s->tails);
 	outputs_fini(&s->outputs);
 	engine_port_fini(&s->engine);
 	channel_fini(&s->keeper);

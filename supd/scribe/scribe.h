@@ -9,6 +9,7 @@ struct model;
  *   - each program output: splice program pipe -> stage pipe -> file (no O_APPEND; written only
  *     from the stage, so a killed scribe repeats and loses nothing; FACTS: two held pipes);
  *   - the state file, on the engine's order;
+ *   - `supctl logs`: sends a log to a client whose connection the engine has passed on;
  *   - the log of all roles: reads the framed lines of the log pipe (common/log.h), writes them to
  *     syslog or stderr.
  * Ends: the keeper's end of the channel closed: drains what the pipes still hold and exits 0.

@@ -75,6 +75,15 @@ int peer_io_send_command(struct engine *e, uint32_t peer, uint32_t id, const cha
 	return note_sent(peer, id, json, false);
 }
 
+int scribe_pass_client(struct engine *e, int fd, const struct ipc_logs *order)
+{
+	kit->logs = *order;
+	if (kit->send_error < 0)
+		return kit->send_error;
+	kit->passed_fd = dup(fd);
+	return 0;
+}
+
 int peer_io_send_result(struct engine *e, uint32_t peer, uint32_t id, const char *json)
 {
 	return note_sent(peer, id, json, true);

@@ -45,6 +45,8 @@ struct control_kit {
 	int send_error;
 	unsigned n_reexecs; /* asked of the keeper */
 	bool keeper_is_deaf;
+	struct ipc_logs logs; /* to the scribe, with a client */
+	int passed_fd;	      /* 0: none */
 };
 
 int kit_setup(void **state);

@@ -76,6 +76,60 @@ static void what_makes_no_sense_is_refused_and_the_next_request_is_heard(void **
 	assert_int_equal(k->n_spawns[WORKER] + k->n_spawns[MASTER] + k->n_commands, 0);
 }
 
+/* ---- logs: the connection goes to the scribe ---- */
+
+static void a_client_that_wants_logs_is_passed_on(void **state)
+{
+	struct control_kit *k = *state;
+	char text[8] = "";
+
+	kit_send(k, "{\"command\":\"logs\",\"args\":{\"name\":\"worker\",\"lines\":5,"
+		    "\"follow\":true}}\n");
+	kit_spin(k);
+	assert_true(k->passed_fd > 0);
+	assert_int_equal(k->logs.program, WORKER);
+	assert_int_equal(k->logs.output, 0);
+	assert_int_equal(k->logs.lines, 5);
+	assert_true(k->logs.follow);
+	/* The engine has let go of it: who has it now can talk, and end it. */
+	assert_int_equal(k->e->control->n_clients, 0);
+	assert_int_equal(write(k->passed_fd, "hello", 5), 5);
+	close(k->passed_fd);
+	assert_int_equal(read(k->fd, text, sizeof(text)), 5);
+	assert_string_equal(text, "hello");
+	assert_int_equal(read(k->fd, text, sizeof(text)), 0);
+}
+
+static void logs_that_cannot_be_had_say_why(void **state)
+{
+	struct control_kit *k = *state;
+
+	kit_check(k, "{\"command\":\"logs\"}", CONTROL_USAGE, "needs a name");
+	kit_check(k, "{\"command\":\"logs\",\"args\":{\"name\":\"workr\"}}", CONTROL_UNKNOWN,
+		  "is it worker?");
+	kit_check(k, "{\"command\":\"logs\",\"args\":{\"name\":\"scheduler\"}}",
+		  CONTROL_USAGE, "master, helper");
+	kit_check(k, "{\"command\":\"logs\",\"args\":{\"name\":\"worker\",\"lines\":-1}}",
+		  CONTROL_USAGE, "0 to 1000000");
+	kit_check(k, "{\"command\":\"logs\",\"args\":{\"name\":\"worker\",\"lines\":\"5\"}}",
+		  CONTROL_USAGE, "0 to 1000000");
+	kit_check(k, "{\"command\":\"logs\",\"args\":{\"name\":\"worker\",\"follow\":1}}",
+		  CONTROL_USAGE, "true or false");
+	kit_check(k, "{\"command\":\"start\",\"args\":{\"name\":\"worker\",\"lines\":1}}",
+		  CONTROL_USAGE, "no such argument");
+	tiny_program(&k->model, WORKER)->redirect_stderr = true;
+	kit_check(k, "{\"command\":\"logs\",\"args\":{\"name\":\"worker\",\"stderr\":true}}",
+		  CONTROL_USAGE, "redirect_stderr");
+	k->send_error = -ENOTCONN;
+	kit_check(k, "{\"command\":\"logs\",\"args\":{\"name\":\"worker\"}}", CONTROL_FAILED,
+		  "try again");
+	k->send_error = 0;
+	tiny_program(&k->model, WORKER)->stdout_logfile = tiny_str(&k->model, MODEL_LOG_SYSLOG);
+	kit_check(k, "{\"command\":\"logs\",\"args\":{\"name\":\"worker\"}}", CONTROL_FAILED,
+		  "syslog");
+	assert_int_equal(k->passed_fd, 0);
+}
+
 static void commands_of_a_later_version_say_so(void **state)
 {
 	kit_check(*state, "{\"command\":\"reload\"}", 2, "known, not supported yet");
@@ -647,6 +701,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_request_is_answered_on_one_line),
 		TEST(what_makes_no_sense_is_refused_and_the_next_request_is_heard),
+		TEST(a_client_that_wants_logs_is_passed_on),
+		TEST(logs_that_cannot_be_had_say_why),
 		TEST(commands_of_a_later_version_say_so),
 		TEST(a_misspelt_name_is_answered_with_the_right_one),
 		TEST(requests_in_one_piece_are_answered_in_order),
