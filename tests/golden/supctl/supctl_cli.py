@@ -110,14 +110,14 @@ class Cli(unittest.TestCase):
         for args in ([], ["frobnicate"], ["--bogus"], ["start"], ["start", "a", "b"],
                      ["status", "--force"], ["start", "a", "--here"], ["keygen", "x"],
                      ["failover", "--timeout", "soon"], ["failover", "--timeout", "0"],
-                     ["version", "x"], ["stop"], ["is-active"]):
+                     ["version", "x"], ["stop"], ["is-active"], ["logs"], ["status", "-f"],
+                     ["logs", "-n", "x", "w"], ["logs", "-n", "-1", "w"], ["logs", "w", "-n"]):
             self.check(2, *args)
 
     def test_commands_of_a_later_version(self):
-        for name in ("logs events kill reload wait is-ready is-failed check "
-                     "metrics").split():
+        for name in "events kill reload wait is-ready is-failed check metrics".split():
             self.check(2, name, err="known, not supported yet")
-        self.check(2, "logs", "worker", "-f", "-n", "5", err="known, not supported yet")
+        self.check(2, "events", "-f", "-n", "5", err="known, not supported yet")
 
     def test_unreachable_is_4(self):
         self.check(4, "status", err="supd is unreachable")
@@ -190,11 +190,14 @@ class Cli(unittest.TestCase):
             (("is-active", "w"), {"name": "w"}),
             (("status", "w"), {}),
             (("--json", "--timeout", "2", "status"), {}),
+            (("logs", "w"), {"name": "w"}),
+            (("logs", "-fn5", "w", "--stderr"), {"name": "w", "follow": True, "lines": 5,
+                                                 "stderr": True}),
         ]
         for args, expected in cases:
             request = self.asked(error(1), *args)
             verb = next(a for a in args if a in ("start", "stop", "restart", "failover", "reset",
-                                                 "explain", "is-active", "status"))
+                                                 "explain", "is-active", "status", "logs"))
             self.assertEqual(request, {"command": verb, "args": expected}, args)
 
     # ---- what is answered
@@ -231,6 +234,19 @@ class Cli(unittest.TestCase):
         self.assertEqual(self.check(0, "failover"), "active on b after 123 ms\n")
         self.assertIn("no fit node", self.check(0, "failover", "--force"))
         self.assertEqual(self.check(0, "reset", "--all"), "reset on a, b\n")
+
+    def test_logs(self):
+        pieces = ['{"schema":1,"log":"/x"}', '{"schema":1,"line":"one"}',
+                  '{"schema":1,"line":"tw","more":true}', '{"schema":1,"line":"o \\u20ac"}',
+                  '{"schema":1,"line":"end","more":true}', result(lines=3)]
+        self.answer("\n".join(pieces), "\n".join(pieces), "\n".join(pieces[:2] + [error(1, "gone")]),
+                    None, "\n".join(pieces), pieces[0])
+        self.assertEqual(self.check(0, "logs", "w"), "one\ntwo €\nend")
+        self.assertEqual(self.check(0, "--json", "logs", "w"), "\n".join(pieces) + "\n")
+        self.assertEqual(self.check(1, "logs", "w", err="gone"), "one\n")
+        # The engine was replaced before it answered: asked anew, as every query.
+        self.assertEqual(self.check(0, "logs", "-f", "w"), "one\ntwo €\nend")
+        self.check(4, "logs", "w", "--timeout", "300ms", err="does not answer")
 
     def test_is_active(self):
         self.answer(result(name="w", state="running", active=True),
