@@ -142,6 +142,7 @@ void svc_update_alarms(struct svc_step *x)
 	set(x, SERVICE_ALARM_PERSON_NEEDED, person_needed(s, x->now));
 	set_lasting(x, SERVICE_ALARM_VRRP_PATH, vrrp_path_blocked(s, x->now));
 	set_lasting(x, SERVICE_ALARM_PEER_LINK, peer_link_blocked(s, x->now));
+	set(x, SERVICE_ALARM_VRRP_REFUSED, svc_plain_refused(s, x->now));
 	set(x, SERVICE_ALARM_CONFIG_DIFFERS, any_differs(s, x->now, SERVICE_UNFIT_DIGEST));
 	set(x, SERVICE_ALARM_CONFIG_FILE, any_differs(s, x->now, SERVICE_UNFIT_FILE) &&
 						  !s->alarms[SERVICE_ALARM_CONFIG_DIFFERS]);

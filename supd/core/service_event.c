@@ -309,7 +309,7 @@ static void ev_fence_command(struct svc_step *x, const struct service_event *ev)
 	X(UNPROVEN, svc_on_unproven)                                                               \
 	X(SENT, ev_sent) X(PROBE_ANSWER, svc_on_probe_answer) X(TARGETS, ev_targets)               \
 	X(CONFLICT, svc_on_conflict) X(LINK, ev_link) X(SOCKETS, ev_sockets)                       \
-	X(FITNESS, ev_fitness)                                                                     \
+	X(FITNESS, ev_fitness) X(ADVERT_REFUSED, svc_on_refused)                                   \
 	X(ADDRESSES, ev_addresses) X(ADDRESS_LOST, ev_address_lost)                                \
 	X(PROGRAMS_READY, ev_programs_ready) X(PROGRAMS_GONE, ev_programs_gone)                    \
 	X(PROGRAM_DIED, ev_program_died) X(RESTART_DUE, ev_restart_due)                            \

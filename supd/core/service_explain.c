@@ -128,6 +128,9 @@ static void explain_path(const struct service_fsm *s, mtime now, struct service_
 	else if (s->alarms[SERVICE_ALARM_PEER_LINK])
 		say(e, false, age, "adverts arrive, but no peer is heard on the peer link",
 		    "no takeover: the peer link's UDP port is blocked, or the keys differ");
+	else if (svc_plain_refused(s, now))
+		say(e, false, age, "a plain VRRP router speaks, but its adverts are refused",
+		    "no takeover: the log says what differs (version, password, interval, TTL)");
 	else
 		say(e, true, age, "adverts and the peer link agree", "neither path is doubted");
 }

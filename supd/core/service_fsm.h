@@ -71,7 +71,7 @@ bool service_unfit_is_soft(enum service_unfit u);
 	X(ACTIVE_FILTERED, "active_behind_filter") X(ADDRESS, "address")                           \
 	X(UNKILLABLE, "unkillable") X(STATE_FILE, "state_file") X(BUDGET, "budget")                \
 	X(WAIT_FOR_PEER, "wait_for_peer") X(HELD, "held")                                          \
-	X(FENCE_FAILED, "fence_failed") X(CONFIG_FILE, "config_file")                              \
+	X(VRRP_REFUSED, "vrrp_refused") X(FENCE_FAILED, "fence_failed") X(CONFIG_FILE, "config_file")                              \
 	X(ACTIVE_UNFIT, "active_unfit")
 
 enum service_alarm {
@@ -167,6 +167,7 @@ struct service_peer {
 	bool dead_before; /* unheard for Active_Down at our last takeover or restart */
 	bool ending;	/* it has RELEASEd because its supd ends */
 	mtime advert;	/* newest advert of priority > 0; 0: none, or one of priority 0 since */
+	mtime refused;	/* plain router: newest advert that was refused; 0: none */
 	mtime released; /* plain router: newest advert of priority 0; 0: not now */
 };
 
@@ -296,6 +297,7 @@ enum service_event_type {
 	SERVICE_EV_RELEASED,/* peer, term */
 	SERVICE_EV_UNPROVEN,/* authentic, but of no session: peer, and report (HELLO) or term (FENCE) */
 	SERVICE_EV_ADVERT,  /* peer (node), priority, interval */
+	SERVICE_EV_ADVERT_REFUSED, /* peer (node): an advert of it that does not fit our settings */
 	SERVICE_EV_SENT,    /* sent_at: a HELLO left the host */
 	SERVICE_EV_PROBE_ANSWER, /* sent_at, is_node: a target answered the probe sent then */
 	SERVICE_EV_TARGETS,	 /* ok: there is a probe target that is not a node */

@@ -146,6 +146,9 @@ void svc_on_command(struct svc_step *x, unsigned peer, uint64_t term, bool ok);
 /* ---- service_plain.c ---- */
 bool svc_plain(const struct service_fsm *s, unsigned p);
 bool svc_has_plain(const struct service_fsm *s);
+void svc_on_refused(struct svc_step *x, const struct service_event *ev);
+/* A plain router's adverts are refused. */
+bool svc_plain_refused(const struct service_fsm *s, mtime now);
 /* It is Active as far as its adverts tell. */
 bool svc_plain_active(const struct service_fsm *s, unsigned p, mtime now);
 void svc_plain_advert(struct svc_step *x, const struct service_event *ev);

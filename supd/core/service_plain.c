@@ -93,6 +93,31 @@ static mtime yield_time(const struct service_fsm *s, unsigned p)
 			 s->config.advert_int + s->config.advert_int / 2);
 }
 
+/*
+ * It speaks our VRID but has another version, password or interval: it is Active, and both would be
+ * if its adverts went unheard.
+ */
+void svc_on_refused(struct svc_step *x, const struct service_event *ev)
+{
+	struct service_fsm *s = x->s;
+
+	if (!s->loaded || !svc_plain(s, ev->peer))
+		return;
+	s->peers[ev->peer].refused = x->now;
+	svc_vrrp(x, VRRP_EV_HOLD);
+	if (s->state == SERVICE_STATE_TAKING_OVER && !s->may_run && !s->forced)
+		svc_abandon(x, 0);
+}
+
+bool svc_plain_refused(const struct service_fsm *s, mtime now)
+{
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		if (svc_within(now, s->peers[p].refused, 3 * s->config.advert_int))
+			return true;
+	}
+	return false;
+}
+
 static bool must_yield(const struct service_fsm *s, mtime now)
 {
 	for (unsigned p = 0; p < s->config.n_nodes; p++) {

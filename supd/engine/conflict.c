@@ -36,6 +36,25 @@ static int node_by_mac(const struct engine_service *svc, const uint8_t mac[6])
 	return MODEL_NONE;
 }
 
+/* A virtual router's own MAC (RFC 9568 section 7.3) with our VRID: that of a plain router's. */
+static int node_by_virtual_mac(const struct engine_service *svc, const uint8_t mac[6])
+{
+	const uint8_t four[6] = {0, 0, 0x5e, 0, 1, config_of(svc)->vrid};
+	const uint8_t six[6] = {0, 0, 0x5e, 0, 2, config_of(svc)->vrid};
+	int newest = MODEL_NONE;
+
+	if (memcmp(mac, four, 6) != 0 && memcmp(mac, six, 6) != 0)
+		return MODEL_NONE;
+	for (uint32_t i = 0; i < svc->engine->m->n_nodes; i++) {
+		if (model_node(svc->engine->m, i)->peer_link || (int)i == svc->engine->m->self)
+			continue;
+		if (newest == MODEL_NONE ||
+		    svc->fsm.peers[i].advert > svc->fsm.peers[newest].advert)
+			newest = (int)i;
+	}
+	return newest;
+}
+
 /* Of either family: one router may answer for both. */
 static bool is_gateway(const struct engine_service *svc, const uint8_t mac[6])
 {
@@ -73,13 +92,15 @@ static void log_claim(struct engine_service *svc, const struct neigh_claim *c, i
 
 void conflict_claim(struct engine_service *svc, const struct neigh_claim *c)
 {
-	const int node = node_by_mac(svc, c->mac);
+	int node = node_by_mac(svc, c->mac);
 	struct service_event ev = {.type = SERVICE_EV_CONFLICT};
 
 	/* On a Backup it is the Active, and right. */
 	if (svc->fsm.state != SERVICE_STATE_ACTIVE &&
 	    !service_wants_conflict_probe(&svc->fsm, mtime_now()))
 		return;
+	if (node == MODEL_NONE)
+		node = node_by_virtual_mac(svc, c->mac);
 	if (node == MODEL_NONE && is_gateway(svc, c->mac))
 		return;
 	log_claim(svc, c, node);

@@ -41,6 +41,8 @@
 	X(HELD,                                                                                    \
 	  "the active node is silent, and on_peer_silence = hold: make sure that it is dead, "     \
 	  "then supctl failover --force")                                                          \
+	X(VRRP_REFUSED, "a plain VRRP router speaks with our virtual_router_id, but its adverts "   \
+			"are refused: the log says what differs; nothing is taken over meanwhile") \
 	X(FENCE_FAILED, "fence_command could not confirm that the silent node is off, so nothing " \
 			"is started; it is tried again; if that node is off for certain: "         \
 			"supctl failover --force")                                                 \

@@ -77,6 +77,18 @@ static void tell_advert(struct engine_service *svc, unsigned peer, uint8_t prior
 	engine_service_event(svc->engine, svc->row, &ev);
 }
 
+/*
+ * Our VRID and a node's address: not what we expect, but somebody there is active.  Of a linked node
+ * the peer link says so.
+ */
+static void tell_refused(struct engine_service *svc, unsigned peer)
+{
+	const struct service_event ev = {.type = SERVICE_EV_ADVERT_REFUSED, .peer = peer};
+
+	if (!model_node(svc->engine->m, peer)->peer_link)
+		engine_service_event(svc->engine, svc->row, &ev);
+}
+
 /* Sealed, and from a node whose safety digest tells what else of it may differ. */
 void vrrp_io_hear(struct engine *e, uint32_t service, unsigned peer, uint8_t priority,
 		  mtime interval)
@@ -97,6 +109,8 @@ static void take(struct engine_service *svc, const struct vrrp_datagram *d)
 	reject = vrrp_packet_parse(d, &profile, peers, n_peers, &p);
 	if (reject != VRRP_REJECT_NONE) {
 		vrrp_tell_reject(svc, reject, d);
+		if (reject > VRRP_REJECT_NOT_A_PEER)
+			tell_refused(svc, node_of(svc, &d->src));
 		return;
 	}
 	vrrp_tell_differences(svc, &p);

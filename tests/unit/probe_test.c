@@ -223,6 +223,20 @@ static void who_answers_is_judged_by_its_mac(void **state)
 	assert_int_equal(w->caught[1].conflict, SERVICE_CONFLICT_UNKNOWN);
 }
 
+static void a_virtual_routers_mac_is_that_of_a_plain_router(void **state)
+{
+	static const uint8_t ours[6] = {0, 0, 0x5e, 0, 1, 51}, others[6] = {0, 0, 0x5e, 0, 1, 52};
+
+	kit_service->vrid = 51;
+	w->svc.fsm.peers[2].advert = mtime_now();
+	miss_adverts();
+	arrive(ARP_OP_REPLY, ours, VIP, own_mac, "0.0.0.0");
+	assert_int_equal(w->caught[0].conflict, SERVICE_CONFLICT_NODE);
+	assert_int_equal(w->caught[0].peer, 2);
+	arrive(ARP_OP_REPLY, others, VIP, own_mac, "0.0.0.0");
+	assert_int_equal(w->caught[1].conflict, SERVICE_CONFLICT_UNKNOWN);
+}
+
 static void an_active_hears_who_else_claims_its_address(void **state)
 {
 	static const uint8_t zero[6];
@@ -293,6 +307,7 @@ int main(void)
 		AUTO(a_new_gateway_replaces_the_old_one_and_leaves_the_nodes),
 		AUTO(the_virtual_address_is_probed_while_adverts_are_missing),
 		AUTO(who_answers_is_judged_by_its_mac),
+		AUTO(a_virtual_routers_mac_is_that_of_a_plain_router),
 		AUTO(an_active_hears_who_else_claims_its_address),
 		AUTO(the_first_announcement_goes_out_at_once_the_others_soon),
 		AUTO(nothing_is_announced_after_the_service_has_left),

@@ -238,6 +238,24 @@ static void its_adverts_are_no_reason_to_miss_the_peer_link(void **state)
 	assert_false(k.s.alarms[SERVICE_ALARM_PEER_LINK]);
 }
 
+/* keepalived with another version or password: both would be active if it went unheard. */
+static void one_whose_adverts_are_refused_is_not_taken_over_from(void **state)
+{
+	struct kit k;
+
+	boot(&k, usual);
+	for (int i = 0; i < 20; i++) {
+		kit_step(&k, (struct service_event){.type = SERVICE_EV_ADVERT_REFUSED, .peer = 1});
+		until_left(&k, k.s.state, ADV);
+	}
+	assert_int_equal(k.s.state, SERVICE_STATE_WAITING);
+	assert_true(k.s.alarms[SERVICE_ALARM_VRRP_REFUSED]);
+	until_left(&k, SERVICE_STATE_WAITING, MTIME_SEC(5));
+	finish(&k);
+	pass(&k, MTIME_SEC(1));
+	assert_false(k.s.alarms[SERVICE_ALARM_VRRP_REFUSED]);
+}
+
 /* ---- preemption --------------------------------------------------------------------------------- */
 
 static void failback_preempts_a_lesser_one_after_its_time(void **state)
@@ -460,6 +478,7 @@ int main(void)
 		cmocka_unit_test(its_address_after_a_crash_delays_by_a_bounded_time),
 		cmocka_unit_test(a_release_soon_after_our_step_down_is_followed),
 		cmocka_unit_test(its_adverts_are_no_reason_to_miss_the_peer_link),
+		cmocka_unit_test(one_whose_adverts_are_refused_is_not_taken_over_from),
 		cmocka_unit_test(failback_preempts_a_lesser_one_after_its_time),
 		cmocka_unit_test(nobody_better_or_equal_is_preempted),
 		cmocka_unit_test(failback_begins_anew_after_this_node_was_unfit),

@@ -405,6 +405,26 @@ static void a_wrong_checksum_is_counted(void **state)
 	assert_int_equal(nodes[0].svc.rejects[VRRP_REJECT_CHECKSUM], 1);
 }
 
+/* All that is known of a plain router are its adverts: one that is refused tells that it lives. */
+static void a_refused_advert_of_a_plain_router_is_told(void **state)
+{
+	const struct ip_addr from = address_of(2), own = address_of(0);
+	struct vrrp_profile profile;
+	struct vrrp_packet p;
+	uint8_t buf[VRRP_PACKET_MAX];
+	size_t len;
+
+	vrrp_profile_of(&nodes[0].svc, &profile);
+	vrrp_advert_of(&nodes[0].svc, 254, &p);
+	len = vrrp_packet_build(&profile, &p, buf, sizeof(buf));
+	buf[0] = 0x21; /* version 2 */
+	send_bytes(&from, &own, VRRP_TTL, buf, len);
+	drain(0);
+	assert_int_equal(n_caught, 1);
+	assert_int_equal(caught[0].type, SERVICE_EV_ADVERT_REFUSED);
+	assert_int_equal(caught[0].peer, 2);
+}
+
 static void what_differs_counts_and_is_counted(void **state)
 {
 	block[1].service[0].advert_int = MTIME_MS(200);
@@ -514,6 +534,7 @@ int main(void)
 		cmocka_unit_test(an_own_address_that_is_missing_fails_the_sending_only),
 		VRRP_TEST(both_checksums_are_understood),
 		VRRP_TEST(a_wrong_checksum_is_counted),
+		VRRP_TEST(a_refused_advert_of_a_plain_router_is_told),
 		VRRP_TEST(what_differs_counts_and_is_counted),
 		VRRP_TEST(only_the_first_service_hears_of_unknown_numbers),
 		VRRP_TEST(adverts_are_read_before_a_timer_that_expired_meanwhile),
