@@ -171,6 +171,7 @@ void engine_check_ended(struct engine *e)
 			return;
 	}
 	log_notice("everything is released, done");
+	peer_io_hello_now(e); /* or a standby that ended would be handed the service */
 	keeper_send_done(e);
 }
 
