@@ -62,6 +62,7 @@ struct draft_program {
 	struct model_program m;
 	uint32_t service, user, group, stdout_logfile, stderr_logfile;
 	struct model_strv environment; /* in scratch */
+	struct model_strv requires;    /* names, in scratch */
 };
 
 struct draft {

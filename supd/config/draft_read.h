@@ -22,6 +22,8 @@ int draft_resolve_users(struct draft *d);
 void draft_validate(struct draft *d);
 /* Likewise, of what the adverts need. */
 void draft_validate_vrrp(struct draft *d);
+/* The part of it that is about `requires`. */
+void draft_validate_requires(struct draft *d);
 
 /* The secret of the peer link into d->supd.m.key. */
 void draft_read_key(struct draft *d);

@@ -181,13 +181,30 @@ static bool service_ok(const struct block *b, const struct model_service *s)
 	       s->fence_command_timeout > 0 && s->vip_command_timeout > 0 && bool_ok(&s->pid_namespace);
 }
 
+static bool probe_ok(const struct block *b, const struct model_probe *p)
+{
+	return (unsigned)p->kind <= MODEL_PROBE_EXEC && str_ok(b, p->host) && str_ok(b, p->path) &&
+	       strv_ok(b, p->argv) && (p->kind == MODEL_PROBE_EXEC) == (p->argv.count > 0);
+}
+
+static bool requires_ok(const struct model *m, const struct model_program *p)
+{
+	if (p->n_requires > MODEL_REQUIRES_MAX)
+		return false;
+	for (uint32_t i = 0; i < p->n_requires; i++)
+		if (p->requires[i] < 0 || (uint32_t)p->requires[i] >= m->n_programs)
+			return false;
+	return true;
+}
+
 static bool program_ok(const struct model *m, const struct block *b, const struct model_program *p)
 {
 	return str_ok(b, p->name) && row_ok(p->service, m->n_services) && p->argv.count > 0 &&
 	       strv_ok(b, p->argv) && strv_ok(b, p->env) && str_ok(b, p->directory) &&
 	       str_ok(b, p->user_name) && p->n_groups <= MODEL_GROUPS_MAX &&
 	       bool_ok(&p->autostart) && (unsigned)p->autorestart <= MODEL_RESTART_NEVER &&
-	       bool_ok(&p->redirect_stderr) && str_ok(b, p->stdout_logfile) &&
+	       strv_ok(b, p->pre_start) && strv_ok(b, p->post_stop) && probe_ok(b, &p->ready) &&
+	       probe_ok(b, &p->health) && requires_ok(m, p) && bool_ok(&p->redirect_stderr) && str_ok(b, p->stdout_logfile) &&
 	       str_ok(b, p->stderr_logfile);
 }
 

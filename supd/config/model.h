@@ -32,6 +32,7 @@
 #define MODEL_TARGETS_MAX  8  /* isolation_probe targets of one service */
 #define MODEL_GROUPS_MAX   32 /* supplementary groups of one user */
 #define MODEL_NAME_MAX	   63
+#define MODEL_REQUIRES_MAX 16 /* of one program */
 #define MODEL_LOG_SYSLOG   "syslog" /* in place of a log's path */
 #define MODEL_NONE	   (-1)
 #define MODEL_VIP_COMMAND_TIMEOUT MTIME_SEC(10) /* likewise, for each address */
@@ -161,6 +162,8 @@ struct model_program {
 	mtime ready_timeout;
 	mtime health_interval, health_timeout;
 	uint32_t health_fall; /* failures in a row that count */
+	uint32_t n_requires;
+	int requires[MODEL_REQUIRES_MAX]; /* rows of programs */
 	uint64_t logfile_maxbytes; /* 0: never rotated */
 	uint32_t logfile_backups;
 };

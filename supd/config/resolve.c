@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/parse.h"
 #include "supd/config/keys.h"
 
 /* ---- paths ----------------------------------------------------------------------------------- */
@@ -132,6 +133,31 @@ static void resolve_service(struct draft *d, struct draft_program *p)
 			name, name);
 }
 
+static int find_program(const struct draft *d, const char *name)
+{
+	for (uint32_t i = 0; i < d->n_programs; i++)
+		if (strcmp(d->programs[i].h.name, name) == 0)
+			return (int)i;
+	return MODEL_NONE;
+}
+
+static void resolve_requires(struct draft *d, struct draft_program *p)
+{
+	const char *name = p->requires.count > 0 ? pool_at(&d->scratch, p->requires.off) : NULL;
+
+	for (uint32_t i = 0; i < p->requires.count; i++, name = parse_strv_next(name)) {
+		int row = find_program(d, name);
+
+		if (row == MODEL_NONE)
+			problems_add(d->problems, key_line(KEY_PROGRAM, &p->h, "requires"),
+				     "requires \"%.60s\", which is no program, expected a section "
+				     "[program:%.60s]",
+				     name, name);
+		else
+			p->m.requires[p->m.n_requires++] = row;
+	}
+}
+
 static void resolve_self(struct draft *d, const char *node)
 {
 	if (node == NULL || d->n_nodes == 0)
@@ -166,6 +192,7 @@ int draft_resolve(struct draft *d, const char *node, const char *prefix)
 		r = resolve_directories(d, prefix);
 	for (uint32_t i = 0; i < d->n_programs && r == 0; i++) {
 		resolve_service(d, &d->programs[i]);
+		resolve_requires(d, &d->programs[i]);
 		r = resolve_logs(d, &d->programs[i]);
 	}
 	resolve_self(d, node);

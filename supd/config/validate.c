@@ -279,4 +279,5 @@ void draft_validate(struct draft *d)
 	for (uint32_t i = 0; i < d->n_programs; i++)
 		check_name(d, &d->programs[i]);
 	check_logs(d);
+	draft_validate_requires(d);
 }

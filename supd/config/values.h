@@ -2,6 +2,7 @@
 #ifndef SUPD_CONFIG_VALUES_H
 #define SUPD_CONFIG_VALUES_H
 
+#include "common/parse.h"
 #include "supd/config/draft.h"
 #include "supd/config/keys.h"
 
@@ -21,6 +22,10 @@ struct value {
 
 /* Set why, and -EINVAL. */
 int value_reject(struct value *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The words of a command, in buf: an absolute path first.  As above. */
+int value_split_command(struct value *v, const char *text, char *buf, size_t size,
+			struct parse_strv *ret);
 
 int value_name(struct value *v);      /* model_str */
 int value_text(struct value *v);      /* uint32_t in scratch: a word that is looked up later */
@@ -44,5 +49,7 @@ int value_isolation(struct value *v);     /* draft_service: isolation, targets, 
 int value_restart_limit(struct value *v); /* draft_service: restart_limit, restart_window */
 int value_command(struct value *v);       /* model_strv */
 int value_environment(struct value *v);   /* model_strv in scratch */
+int value_requires(struct value *v);      /* model_strv in scratch */
+int value_probe(struct value *v);         /* model_probe */
 
 #endif

@@ -186,9 +186,10 @@ int value_restart_limit(struct value *v)
 
 /* ---- words ----------------------------------------------------------------------------------- */
 
-static int split_words(struct value *v, char *buf, size_t size, struct parse_strv *ret)
+static int split_words(struct value *v, const char *text, char *buf, size_t size,
+		       struct parse_strv *ret)
 {
-	if (parse_words(v->text, buf, size, ret) < 0)
+	if (parse_words(text, buf, size, ret) < 0)
 		return value_reject(v, "has an unbalanced quote, or a backslash at its end, "
 				       "expected words as in a shell");
 	return 0;
@@ -205,20 +206,28 @@ static int keep_words(struct value *v, struct pool *pool, const char *buf,
 	return r;
 }
 
-int value_command(struct value *v)
+int value_split_command(struct value *v, const char *text, char *buf, size_t size,
+			struct parse_strv *ret)
 {
-	char buf[INI_VALUE_MAX + 1];
-	struct parse_strv words;
-	int r = split_words(v, buf, sizeof(buf), &words);
+	int r = split_words(v, text, buf, size, ret);
 
 	if (r < 0)
 		return r;
-	if (words.count == 0)
+	if (ret->count == 0)
 		return value_reject(v, "is no command, expected an absolute path and arguments");
 	if (buf[0] != '/')
 		return value_reject(v, "does not begin with an absolute path, expected one that "
 				       "begins with /");
-	return keep_words(v, &v->draft->strings, buf, &words);
+	return 0;
+}
+
+int value_command(struct value *v)
+{
+	char buf[INI_VALUE_MAX + 1];
+	struct parse_strv words;
+	int r = value_split_command(v, v->text, buf, sizeof(buf), &words);
+
+	return r < 0 ? r : keep_words(v, &v->draft->strings, buf, &words);
 }
 
 static bool is_variable(const char *word)
@@ -258,7 +267,7 @@ int value_environment(struct value *v)
 	char buf[INI_VALUE_MAX + 1];
 	const char *word = buf;
 	struct parse_strv words;
-	int r = split_words(v, buf, sizeof(buf), &words);
+	int r = split_words(v, v->text, buf, sizeof(buf), &words);
 
 	if (r < 0)
 		return r;

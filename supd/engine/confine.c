@@ -23,8 +23,8 @@ static const int refused[] = {
 	/* other processes */
 	SCMP_SYS(ptrace), SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev),
 	SCMP_SYS(pidfd_getfd), SCMP_SYS(kcmp), SCMP_SYS(process_madvise),
-	/* sockets: those of net and the keeper are all there is */
-	SCMP_SYS(bind), SCMP_SYS(connect),
+	/* sockets: those of net and the keeper are all there is, but for asking a program by TCP */
+	SCMP_SYS(bind),
 	/* namespaces and mounts */
 	SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(setns), SCMP_SYS(unshare),
 	SCMP_SYS(chroot), SCMP_SYS(pivot_root), SCMP_SYS(open_tree), SCMP_SYS(move_mount),
@@ -38,7 +38,8 @@ static const int refused[] = {
 	SCMP_SYS(swapon), SCMP_SYS(swapoff), SCMP_SYS(reboot), SCMP_SYS(acct),
 };
 
-static const int refused_families[] = { AF_NETLINK, AF_PACKET };
+/* AF_UNIX: connect() must not reach the other daemons of this host. */
+static const int refused_families[] = { AF_NETLINK, AF_PACKET, AF_UNIX };
 
 static int fill(scmp_filter_ctx ctx)
 {

@@ -39,20 +39,18 @@ static int init_program(struct engine *e, uint32_t row)
 {
 	const struct model_program *mp = model_program(e->m, row);
 	struct engine_program *ep = &e->programs[row];
-	struct engine_service *svc;
-	struct program_group *g;
+	bool local = mp->service == MODEL_NONE;
+	struct program_group *g = local ? &e->local : &e->services[mp->service].group;
+	uint32_t *rows = local ? e->local_rows : e->services[mp->service].group_rows;
 
 	ep->engine = e;
 	ep->row = row;
 	ep->service = mp->service;
-	if (mp->service == MODEL_NONE)
-		return 0;
-	svc = &e->services[mp->service];
-	g = &svc->group;
-	if (g->n >= GROUP_MEMBERS_MAX)
+	ep->notify.fd = -1;
+	if (!local && g->n >= GROUP_MEMBERS_MAX)
 		return -E2BIG;
 	ep->member = g->n++;
-	svc->group_rows[ep->member] = row;
+	rows[ep->member] = row;
 	g->members[ep->member] = (struct group_member){
 		.program = &ep->fsm,
 		.autostart = mp->autostart,
@@ -60,24 +58,41 @@ static int init_program(struct engine *e, uint32_t row)
 	return 0;
 }
 
+/* Both are members of one group: config/validate_requires.c. */
+static int init_requires(struct engine *e, uint32_t row)
+{
+	const struct model_program *mp = model_program(e->m, row);
+	struct program_group *g = mp->service == MODEL_NONE ? &e->local
+							     : &e->services[mp->service].group;
+	int r = 0;
+
+	for (uint32_t i = 0; i < mp->n_requires && r == 0; i++)
+		r = group_require(g, e->programs[row].member,
+				  e->programs[mp->requires[i]].member);
+	return r;
+}
+
 static int init_rows(struct engine *e)
 {
 	const struct model *m = e->m;
-	int r;
+	struct group_member *members = calloc(m->n_programs + 1, sizeof(members[0]));
+	int r = 0;
 
+	group_init(&e->local, members);
+	e->local_rows = calloc(m->n_programs + 1, sizeof(e->local_rows[0]));
 	/* One more than needed: calloc(0) may return NULL. */
 	e->services = calloc(m->n_services + 1, sizeof(e->services[0]));
 	e->programs = calloc(m->n_programs + 1, sizeof(e->programs[0]));
-	if (e->services == NULL || e->programs == NULL)
+	if (e->services == NULL || e->programs == NULL || members == NULL ||
+	    e->local_rows == NULL)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < m->n_services; i++)
 		init_service(e, i);
-	for (uint32_t i = 0; i < m->n_programs; i++) {
+	for (uint32_t i = 0; i < m->n_programs && r == 0; i++)
 		r = init_program(e, i);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	for (uint32_t i = 0; i < m->n_programs && r == 0; i++)
+		r = init_requires(e, i);
+	return r;
 }
 
 static void init_fields(struct engine *e, const struct engine_args *args)
@@ -113,7 +128,11 @@ static void engine_free(struct engine *e)
 	if (e->loop != NULL)
 		ev_loop_destroy(e->loop);
 	free(e->services);
+	for (uint32_t i = 0; e->programs != NULL && i < e->m->n_programs; i++)
+		fd_close(&e->programs[i].notify.fd);
 	free(e->programs);
+	free(e->local.members);
+	free(e->local_rows);
 	free(e);
 }
 

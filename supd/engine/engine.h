@@ -7,11 +7,13 @@
 #include <stdint.h>
 
 #include "supd/config/model.h"
+#include "supd/core/check_fsm.h"
 #include "supd/core/peer_fsm.h"
 #include "supd/core/peer_paths.h"
 #include "supd/core/program_group.h"
 #include "supd/core/service_fsm.h"
 #include "supd/core/vrrp_packet.h"
+#include "supd/engine/ask.h"
 #include "supd/engine/details.h"
 #include "supd/engine/ratelimit.h"
 #include "supd/ipc/channel.h"
@@ -152,6 +154,19 @@ struct engine_service {
 	int64_t last_change_wall; /* seconds since the epoch; 0: none */
 };
 
+/* What is asked of a program that runs (program_watch.c). */
+enum watch_kind { WATCH_NOTHING, WATCH_READY, WATCH_HEALTH };
+
+struct program_watch {
+	enum watch_kind kind;
+	uint32_t run; /* that it is about */
+	struct check_fsm check;
+	struct ask ask;	/* tcp, http */
+	uint64_t order; /* exec: of the keeper; 0: none */
+	struct ev_timer timer;
+	char why[96]; /* the last answer */
+};
+
 struct engine_program {
 	struct engine *engine;
 	uint32_t row;
@@ -161,6 +176,13 @@ struct engine_program {
 	struct ev_timer timer;
 	uint64_t order;	 /* of the start under way */
 	bool adopting;	 /* the present step takes over what an engine before has started */
+	uint64_t hook_order; /* pre_start or post_stop under way; 0: none */
+	struct program_watch watch;
+	struct {
+		int fd; /* -1: it has none */
+		struct ev_io io;
+		struct ratelimit stranger;
+	} notify; /* program_notify.c */
 };
 
 struct engine_peer {
@@ -204,6 +226,8 @@ struct engine {
 
 	struct engine_service *services; /* n_services of the model */
 	struct engine_program *programs;
+	struct program_group local; /* the node's own programs */
+	uint32_t *local_rows;	    /* member -> program row */
 	struct engine_peer peers[MODEL_NODES_MAX];
 
 	/* keeper_link.c */
@@ -295,6 +319,7 @@ void keeper_order_quiesce(struct engine *e, uint32_t service, uint64_t term);
 /* False: it could not be sent, and no HOOK_DONE will come. */
 bool keeper_order_hook(struct engine *e, const struct ipc_hook *hook);
 void keeper_order_hook_kill(struct engine *e, uint64_t order);
+void keeper_send_note(struct engine *e, uint32_t program, uint32_t run, bool ready);
 bool keeper_order_reexec(struct engine *e);
 void keeper_send_baton(struct engine *e, uint32_t slot, const void *data, uint32_t len);
 void keeper_feed(struct engine *e);
@@ -356,11 +381,18 @@ void program_io_init(struct engine *e);
 void program_io_event(struct engine *e, uint32_t row, const struct program_event *ev);
 /* Start what runs on every node (autostart), once the keeper is ready. */
 void program_io_start_local(struct engine *e);
+/* All of those, in the reverse order. */
+void program_io_stop_local(struct engine *e);
+/* Give the next order that their order allows. */
+void program_io_reconcile_local(struct engine *e);
 void program_io_run(struct engine *e, const struct ipc_run *r); /* found by a new engine */
 void program_io_spawned(struct engine *e, const struct ipc_spawned *s);
 void program_io_spawn_failed(struct engine *e, const struct ipc_spawn_failed *f);
 void program_io_exited(struct engine *e, const struct ipc_exited *x);
 void program_io_gone(struct engine *e, const struct ipc_gone *g);
+void program_io_hook_done(struct engine *e, const struct ipc_hook_done *d);
+/* The socket of sd_notify(3); takes over fd. */
+void program_notify_open(struct engine *e, uint32_t row, int fd);
 
 /* ---- vrrp_io.c --------------------------------------------------------------------------------------------------- */
 

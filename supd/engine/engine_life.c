@@ -143,13 +143,7 @@ void engine_life_end(struct engine *e)
 
 		engine_service_event(e, i, &ev);
 	}
-	for (uint32_t i = 0; i < e->m->n_programs; i++) {
-		struct program_event ev = { .type = PROGRAM_EV_STOP };
-
-		if (e->programs[i].service == MODEL_NONE)
-			engine_program_event(e, i, &ev);
-	}
-	engine_check_ended(e);
+	program_io_stop_local(e);
 }
 
 static bool local_program_ended(const struct engine_program *ep)

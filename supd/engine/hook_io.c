@@ -70,8 +70,10 @@ void hook_io_done(struct engine *e, const struct ipc_hook_done *d)
 {
 	struct engine_service *svc;
 
-	if (d->kind != IPC_HOOK_FENCE && d->kind != IPC_HOOK_VIP)
+	if (d->kind != IPC_HOOK_FENCE && d->kind != IPC_HOOK_VIP) {
+		program_io_hook_done(e, d);
 		return;
+	}
 	svc = &e->services[d->row];
 	if (d->kind == IPC_HOOK_VIP) {
 		vip_io_done(svc, d);

@@ -34,6 +34,7 @@ union keeper_msg {
 	struct ipc_hook_done hook_done;
 	struct ipc_reexec_failed reexec_failed;
 	struct ipc_channel channel;
+	struct ipc_notify notify;
 };
 
 /* ---- what the keeper says -------------------------------------------------------------------- */
@@ -169,6 +170,14 @@ static bool on_reexec_failed(struct engine *e, const struct ipc_reexec_failed *f
 	return true;
 }
 
+static bool on_notify(struct engine *e, const struct ipc_notify *n, int *fds)
+{
+	if (!valid_program(e, n->program) || fds[0] < 0)
+		return false;
+	program_notify_open(e, (uint32_t)n->program, take_fd(&fds[0]));
+	return true;
+}
+
 static bool on_report(struct engine *e, const union keeper_msg *m)
 {
 	/* Of one form up to here: the row stands where each type has it. */
@@ -210,6 +219,8 @@ static bool handle(struct engine *e, const union keeper_msg *m, size_t len, int 
 		return len >= offsetof(struct ipc_baton, data) && on_baton(e, &m->baton, len);
 	case IPC_CHANNEL:
 		return len == sizeof(m->channel) && on_channel(e, &m->channel, fds);
+	case IPC_NOTIFY:
+		return len == sizeof(m->notify) && on_notify(e, &m->notify, fds);
 	case IPC_READY:
 		engine_life_ready(e);
 		return true;
@@ -372,6 +383,16 @@ bool keeper_order_reexec(struct engine *e)
 	const struct ipc_reexec x = { .h = header(e, IPC_REEXEC), .order = e->next_order++ };
 
 	return send_to_keeper(e, &x, sizeof(x));
+}
+
+void keeper_send_note(struct engine *e, uint32_t program, uint32_t run, bool ready)
+{
+	struct ipc_note n = { .h = header(e, IPC_NOTE),
+			      .program = (int32_t)program,
+			      .run = run,
+			      .ready = ready };
+
+	send_to_keeper(e, &n, sizeof(n));
 }
 
 void keeper_send_baton(struct engine *e, uint32_t slot, const void *data, uint32_t len)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "supd/engine/engine.h"
+#include "supd/engine/program_internal.h"
 
-#include <signal.h>
-#include <stdio.h>
+#include <errno.h>
 #include <string.h>
 
 #include "common/log.h"
@@ -42,6 +41,9 @@ static void config_of(const struct model *m, uint32_t row, struct program_config
 		.restart_delay_max = mp->restart_delay_max,
 		.kill_wait = KILL_WAIT_LOCAL,
 		.restart_window = WINDOW_LOCAL,
+		.has_pre_start = mp->pre_start.count > 0,
+		.has_post_stop = mp->post_stop.count > 0,
+		.ready_timeout = mp->ready.kind == MODEL_PROBE_NONE ? 0 : mp->ready_timeout,
 	};
 	memcpy(ret->exitcodes, mp->exitcodes, sizeof(ret->exitcodes));
 	if (mp->service != MODEL_NONE) {
@@ -54,83 +56,7 @@ static void config_of(const struct model *m, uint32_t row, struct program_config
 	}
 }
 
-/* ---- the log ------------------------------------------------------------------------------------------ */
-
-static const char *exit_text(const struct program_exit *x, char *buf, size_t size)
-{
-	const char *name;
-
-	if (x->code >= 0) {
-		snprintf(buf, size, "exit code %d", x->code);
-		return buf;
-	}
-	name = x->signo > 0 ? sigabbrev_np(x->signo) : NULL;
-	if (name != NULL)
-		snprintf(buf, size, "killed by SIG%s", name);
-	else if (x->signo > 0)
-		snprintf(buf, size, "killed by signal %d", x->signo);
-	else
-		snprintf(buf, size, "end not seen");
-	return buf;
-}
-
-static const char *failure_text(const struct program_fsm *p, char *buf, size_t size)
-{
-	if (p->last_errno != 0)
-		snprintf(buf, size, "start failed: %s: %s",
-			 ipc_stage_name((enum ipc_stage)p->last_stage), strerror(p->last_errno));
-	else
-		snprintf(buf, size, "start refused: %s",
-			 ipc_stage_name((enum ipc_stage)p->last_stage));
-	return buf;
-}
-
-/* Why it is in this state; "" where the state says it all. */
-static const char *why(const struct program_fsm *p, mtime now, char *buf, size_t size)
-{
-	char text[128];
-
-	switch (p->state) {
-	case PROGRAM_STATE_RUNNING:
-		snprintf(buf, size, " (pid %d)", p->pid);
-		return buf;
-	case PROGRAM_STATE_BACKOFF:
-		if (p->last_stage < IPC_STAGES_END)
-			failure_text(p, text, sizeof(text));
-		else
-			exit_text(&p->last_exit, text, sizeof(text));
-		if (p->policy.counted == 0) /* asked for */
-			snprintf(buf, size, " (%s; starting again)", text);
-		else
-			snprintf(buf, size, " (%s; death %u, next start in %lld ms)", text,
-				 p->policy.counted,
-				 (long long)mtime_to_ms(mtime_max(0, p->next_start - now)));
-		return buf;
-	case PROGRAM_STATE_EXITED:
-	case PROGRAM_STATE_STOPPED:
-	case PROGRAM_STATE_FATAL:
-		if (!p->has_exited)
-			return "";
-		snprintf(buf, size, " (%s)", exit_text(&p->last_exit, text, sizeof(text)));
-		return buf;
-	case PROGRAM_STATE_STARTING:
-	case PROGRAM_STATE_STOPPING:
-		return "";
-	}
-	return "";
-}
-
-/* The one place where a transition of a program is logged, once the whole step is known. */
-static void log_transition(const struct engine_program *ep, const struct program_action *a,
-			   enum program_state to, mtime now)
-{
-	const char *name = model_program_name(ep->engine->m, ep->row);
-	char buf[192];
-
-	log_notice("program %s: %s -> %s%s", name,
-		   ep->adopting ? "found" : program_state_name(a->from), program_state_name(to),
-		   to == ep->fsm.state ? why(&ep->fsm, now, buf, sizeof(buf)) : "");
-}
+/* ---- the log --------------------------------------------------------------------------------------- */
 
 /* The state that the transition of action i led to: where the next one begins, or the present one. */
 static enum program_state led_to(const struct program_fsm *p, const struct program_actions *acts,
@@ -141,6 +67,67 @@ static enum program_state led_to(const struct program_fsm *p, const struct progr
 			return acts->a[k].from;
 	}
 	return p->state;
+}
+
+/* ---- hooks ----------------------------------------------------------------------------------------------- */
+
+uint64_t program_order_hook(struct engine_program *ep, enum ipc_hook_kind kind)
+{
+	struct engine *e = ep->engine;
+	const struct service_fsm *f =
+		ep->service == MODEL_NONE ? NULL : &e->services[ep->service].fsm;
+	mtime now = mtime_now();
+	struct ipc_hook h = {
+		.order = e->next_order++,
+		.kind = kind,
+		.row = (int32_t)ep->row,
+		.node = MODEL_NONE,
+		.term = f != NULL ? f->term : 0,
+		.valid_until = f != NULL ? service_order_valid_until(f, now)
+					 : mtime_add(now, ORDER_LIFE_LOCAL),
+	};
+
+	strncpy(h.cause, f != NULL ? service_cause_name(f->cause) : "start", sizeof(h.cause) - 1);
+	return keeper_order_hook(e, &h) ? h.order : 0;
+}
+
+static void hook_ended(struct engine_program *ep, enum program_hook hook, bool ok, int error)
+{
+	struct program_event ev = {
+		.type = PROGRAM_EV_HOOK_DONE,
+		.hook = hook,
+		.ok = ok,
+		.stage = IPC_STAGE_PRE_START,
+		.error = error,
+	};
+
+	ep->hook_order = 0;
+	engine_program_event(ep->engine, ep->row, &ev);
+}
+
+static void run_hook(struct engine_program *ep, enum program_hook hook)
+{
+	bool before = hook == PROGRAM_HOOK_PRE_START;
+
+	ep->hook_order = program_order_hook(ep, before ? IPC_HOOK_PRE_START : IPC_HOOK_POST_STOP);
+	if (ep->hook_order == 0)
+		hook_ended(ep, hook, false, 0);
+}
+
+void program_io_hook_done(struct engine *e, const struct ipc_hook_done *d)
+{
+	struct engine_program *ep = &e->programs[d->row];
+	bool before = d->kind == IPC_HOOK_PRE_START;
+
+	if (d->kind == IPC_HOOK_READY || d->kind == IPC_HOOK_HEALTH) {
+		program_watch_hook_done(ep, d);
+		return;
+	}
+	if (ep->hook_order == 0 || d->order != ep->hook_order)
+		return;
+	program_log_hook_done(ep, d);
+	hook_ended(ep, before ? PROGRAM_HOOK_PRE_START : PROGRAM_HOOK_POST_STOP, d->ok,
+		   d->timed_out ? ETIMEDOUT : 0);
 }
 
 /* ---- actions ---------------------------------------------------------------------------------------------- */
@@ -176,6 +163,7 @@ static void carry_out(struct engine_program *ep, const struct program_actions *a
 
 	switch (a->type) {
 	case PROGRAM_ACT_SPAWN:
+		program_notify_forget(ep);
 		order_start(ep, now);
 		break;
 	case PROGRAM_ACT_SIGNAL:
@@ -185,7 +173,7 @@ static void carry_out(struct engine_program *ep, const struct program_actions *a
 		keeper_order_kill(e, ep->row, a->run);
 		break;
 	case PROGRAM_ACT_STATE:
-		log_transition(ep, a, led_to(&ep->fsm, acts, i), now);
+		program_log_transition(ep, a->from, led_to(&ep->fsm, acts, i), now);
 		break;
 	case PROGRAM_ACT_DIED:
 		tell_service(ep, SERVICE_EV_PROGRAM_DIED);
@@ -202,11 +190,20 @@ static void carry_out(struct engine_program *ep, const struct program_actions *a
 			  (long long)mtime_to_ms(ep->fsm.config.kill_wait));
 		break;
 	case PROGRAM_ACT_HOOK:
-	case PROGRAM_ACT_HOOK_KILL:
-	case PROGRAM_ACT_FAILED:
+		run_hook(ep, a->hook);
 		break;
-	case PROGRAM_ACT_READY: /* both are seen in the group by the reconciliation below */
-	case PROGRAM_ACT_ENDED:
+	case PROGRAM_ACT_HOOK_KILL:
+		if (ep->hook_order != 0)
+			keeper_order_hook_kill(e, ep->hook_order);
+		break;
+	case PROGRAM_ACT_FAILED:
+		program_log_failing(ep);
+		break;
+	case PROGRAM_ACT_READY:
+		if (ep->fsm.config.ready_timeout > 0)
+			keeper_send_note(e, ep->row, a->run, true);
+		break;
+	case PROGRAM_ACT_ENDED: /* seen in the group by the reconciliation below */
 		break;
 	}
 }
@@ -237,8 +234,10 @@ void program_io_event(struct engine *e, uint32_t row, const struct program_event
 	for (unsigned i = 0; i < acts.n; i++)
 		carry_out(ep, &acts, i, now);
 	arm_timer(ep);
+	program_watch_update(ep);
+	program_notify_update(ep);
 	if (ep->service == MODEL_NONE)
-		engine_check_ended(e);
+		program_io_reconcile_local(e);
 	else if (e->ready)
 		service_io_reconcile(e, (uint32_t)ep->service);
 }
@@ -262,6 +261,7 @@ void program_io_run(struct engine *e, const struct ipc_run *r)
 		.run = r->run,
 		.pid = r->pid,
 		.started_at = r->started,
+		.ready = r->ready != 0,
 	};
 
 	engine_program_event(e, (uint32_t)r->program, &ev);
@@ -305,7 +305,12 @@ void program_io_exited(struct engine *e, const struct ipc_exited *x)
 		.type = PROGRAM_EV_EXITED,
 		.run = x->run,
 		.exit = { .code = x->code, .signo = x->signo },
+		.end = x->killed_by_deadline ? PROGRAM_END_DEADLINE : PROGRAM_END_NONE,
 	};
+
+	/* What it said before it ended. */
+	if (x->run == e->programs[x->program].fsm.run)
+		program_notify_drain(&e->programs[x->program]);
 
 	if (x->killed_by_deadline)
 		log_warn("program %s: killed by the keeper at its deadline",
@@ -320,18 +325,37 @@ void program_io_gone(struct engine *e, const struct ipc_gone *g)
 	engine_program_event(e, (uint32_t)g->program, &ev);
 }
 
-/* ---- init ------------------------------------------------------------------------------------------------------ */
+/* ---- the node's own programs ------------------------------------------------------------------------------- */
+
+void program_io_reconcile_local(struct engine *e)
+{
+	struct group_order order;
+
+	if (!e->ready)
+		return;
+	/* One order at a time: the next look comes when the member has taken it. */
+	if (group_reconcile(&e->local, &order)) {
+		struct program_event ev = { .type = order.event };
+
+		engine_program_event(e, e->local_rows[order.member], &ev);
+		return;
+	}
+	engine_check_ended(e);
+}
 
 void program_io_start_local(struct engine *e)
 {
-	for (uint32_t i = 0; i < e->m->n_programs; i++) {
-		struct program_event ev = { .type = PROGRAM_EV_START };
-
-		if (e->programs[i].service != MODEL_NONE || !model_program(e->m, i)->autostart)
-			continue;
-		engine_program_event(e, i, &ev);
-	}
+	group_up(&e->local);
+	program_io_reconcile_local(e);
 }
+
+void program_io_stop_local(struct engine *e)
+{
+	group_down(&e->local, false);
+	program_io_reconcile_local(e);
+}
+
+/* ---- init ------------------------------------------------------------------------------------------------------ */
 
 void program_io_init(struct engine *e)
 {
@@ -344,5 +368,6 @@ void program_io_init(struct engine *e)
 		program_init(&ep->fsm, &config);
 		ev_init(&ep->timer, on_timer);
 		ep->timer.data = ep;
+		program_watch_init(ep);
 	}
 }

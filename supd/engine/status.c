@@ -181,9 +181,10 @@ static json_t *last_exit(const struct program_fsm *p)
 {
 	if (!p->has_exited)
 		return json_null();
-	return json_pack("{s:o, s:o}", "code", number_or_null(p->last_exit.code, p->last_exit.code >= 0),
-			 "signal",
-			 p->last_exit.code >= 0 ? json_null() : signal_or_null(p->last_exit.signo));
+	return json_pack("{s:o, s:o, s:s}", "code",
+			 number_or_null(p->last_exit.code, p->last_exit.code >= 0), "signal",
+			 p->last_exit.code >= 0 ? json_null() : signal_or_null(p->last_exit.signo),
+			 "reason", program_end_name(p->last_end));
 }
 
 static json_t *last_error(const struct program_fsm *p)
@@ -219,6 +220,18 @@ static json_t *restarts(const struct program_fsm *p)
 			 number_or_null(mtime_to_ms(p->config.restart_window), limited));
 }
 
+/* What is asked of it at present, and how it answers. */
+static json_t *probe_json(const struct engine_program *ep)
+{
+	const struct program_watch *w = &ep->watch;
+
+	if (w->kind == WATCH_NOTHING)
+		return json_null();
+	return json_pack("{s:s, s:I, s:o}", "for", w->kind == WATCH_READY ? "ready" : "health",
+			 "failures", (json_int_t)w->check.failures, "last",
+			 text_or_null(w->why[0] != '\0' ? w->why : NULL));
+}
+
 static json_t *program_json(const struct engine *e, uint32_t row, mtime now)
 {
 	const struct engine_program *ep = &e->programs[row];
@@ -229,14 +242,14 @@ static json_t *program_json(const struct engine *e, uint32_t row, mtime now)
 				  : text_or_null(model_service_name(e->m, (uint32_t)ep->service));
 
 	return json_pack(
-		"{s:s, s:o, s:s, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:n, s:n}", "name",
+		"{s:s, s:o, s:s, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:n, s:n}", "name",
 		model_program_name(e->m, row), "service", service, "state",
 		program_state_name(p->state), "wanted", p->wanted ? 1 : 0, "ready", p->ready ? 1 : 0,
 		"pid", number_or_null(p->pid, p->main_alive), "uptime_ms",
 		p->main_alive ? age_ms(p->started_at, now) : json_null(), "restarts", restarts(p),
 		"next_start_ms",
 		number_or_null(mtime_to_ms(mtime_max(p->next_start - now, 0)), waits), "last_exit",
-		last_exit(p), "last_error", last_error(p), "processes", "memory_bytes", "cpu_ms");
+		last_exit(p), "last_error", last_error(p), "probe", probe_json(ep), "processes", "memory_bytes", "cpu_ms");
 }
 
 /* ---- nodes ----------------------------------------------------------------------------------------------- */

@@ -96,9 +96,11 @@ static bool program_is_ours(struct control_request *r)
 static void set_manual_stop(struct control_request *r, bool stop)
 {
 	const struct engine_program *ep = program_of(r);
+	struct program_group *g = ep->service == MODEL_NONE
+					  ? &r->engine->local
+					  : &r->engine->services[ep->service].group;
 
-	if (ep->service != MODEL_NONE)
-		r->engine->services[ep->service].group.members[ep->member].manual_stop = stop;
+	g->members[ep->member].manual_stop = stop;
 }
 
 static void reconcile(struct control_request *r)
@@ -107,6 +109,8 @@ static void reconcile(struct control_request *r)
 
 	if (ep->service != MODEL_NONE)
 		service_io_reconcile(r->engine, (uint32_t)ep->service);
+	else
+		program_io_reconcile_local(r->engine);
 }
 
 static void done_program(struct control_request *r)

@@ -13,9 +13,9 @@
 /*
  * What the processes of supd say to each other.
  *
- *   engine -> keeper   FEED START SIGNAL KILL QUIESCE BATON DONE HOOK HOOK_KILL REEXEC
+ *   engine -> keeper   FEED START SIGNAL KILL QUIESCE BATON DONE HOOK HOOK_KILL REEXEC NOTE
  *   keeper -> engine   WELCOME RUN BATON READY FED SPAWNED SPAWN_FAILED EXITED GONE QUIESCED
- *                      CHANNEL SHUTDOWN HOOK_DONE REEXEC_FAILED
+ *                      CHANNEL SHUTDOWN HOOK_DONE REEXEC_FAILED NOTIFY
  *   keeper -> net      CHANNEL                     keeper -> scribe   CHANNEL STREAM
  *   engine -> net      OPEN_PEER OPEN_SERVICE ADDRESS ROUTES
  *   net -> engine      PEER_SOCKET SERVICE_SOCKETS ADDRESS_RESULT ADDRESS_LOST LINK GATEWAY
@@ -36,7 +36,7 @@
 	X(OPEN_PEER) X(OPEN_SERVICE) X(ADDRESS) X(ROUTES)                                          \
 	X(PEER_SOCKET) X(SERVICE_SOCKETS) X(ADDRESS_RESULT) X(ADDRESS_LOST) X(LINK) X(GATEWAY)     \
 	X(STATE_LOAD) X(STATE_SAVE) X(STATE) X(STATE_SAVED) X(LOGS)                                \
-	X(HOOK) X(HOOK_DONE) X(HOOK_KILL) X(REEXEC) X(REEXEC_FAILED)
+	X(HOOK) X(HOOK_DONE) X(HOOK_KILL) X(REEXEC) X(REEXEC_FAILED) X(NOTE) X(NOTIFY)
 
 enum ipc_type {
 	IPC_NONE,
@@ -184,6 +184,15 @@ struct ipc_hook_kill {
 	uint64_t order;
 };
 
+/* What the keeper keeps of a run for the next engine, which is told in its RUN. */
+struct ipc_note {
+	struct ipc_header h;
+	int32_t program;
+	uint32_t run;
+	uint32_t ready; /* 1: it was ready */
+	uint32_t pad;
+};
+
 /* The engine has released everything: the keeper ends supd. */
 struct ipc_done {
 	struct ipc_header h;
@@ -217,14 +226,17 @@ struct ipc_welcome {
 	char cgroup[256]; /* path of the tree below its mount, for status */
 };
 
-/* What runs: main process alive, or its tree not yet gone (pid 0). */
+/*
+ * What runs: main process alive, or its tree not yet gone (pid 0).  One that is gone, and whose
+ * post_stop has not been run, is told too, with its GONE behind it.
+ */
 struct ipc_run {
 	struct ipc_header h;
 	int32_t program;
 	uint32_t run;
 	uint64_t term;
 	pid_t pid; /* the host's */
-	uint32_t pad;
+	uint32_t ready; /* of its NOTE */
 	mtime started;
 };
 
@@ -252,7 +264,8 @@ struct ipc_spawned {
 #define IPC_STAGES(X)                                                                              \
 	X(ORDER, "order") X(GUARD, "guard") X(CGROUP, "cgroup") X(CLONE, "clone")                  \
 	X(NAMESPACE, "namespace") X(LOG, "log") X(GROUP, "group") X(USER, "user")                  \
-	X(DIRECTORY, "directory") X(DEADLINE, "deadline") X(EXEC, "exec")
+	X(DIRECTORY, "directory") X(DEADLINE, "deadline") X(EXEC, "exec")                          \
+	X(PRE_START, "pre_start")
 
 enum ipc_stage {
 #define X(name, text) IPC_STAGE_##name,
@@ -330,6 +343,17 @@ struct ipc_reexec_failed {
 	struct ipc_header h;
 	uint64_t order;
 	char why[256];
+};
+
+/*
+ * After WELCOME: descriptor [0] is the socket (SOCK_DGRAM, SO_PASSCRED) that a program with
+ * ready = notify or health = notify finds in NOTIFY_SOCKET.  It is the same for every engine and
+ * every run: what nobody has read yet waits in it.
+ */
+struct ipc_notify {
+	struct ipc_header h;
+	int32_t program;
+	uint32_t pad;
 };
 
 /* supd is to end: hand over, release, then DONE. */

@@ -88,11 +88,12 @@ static json_t *run_json(const struct run *r)
 {
 	if (r->state != RUN_UP)
 		return json_null();
-	return json_pack("{s:I, s:I, s:i, s:I, s:o, s:b, s:b, s:b}", "order", (json_int_t)r->order,
+	return json_pack("{s:I, s:I, s:i, s:I, s:o, s:b, s:b, s:b, s:b}", "order",
+			 (json_int_t)r->order,
 			 "term", (json_int_t)r->term, "pid", (int)r->pid, "started",
 			 (json_int_t)r->started, "leaf", leaf_json(&r->leaf), "announced",
 			 (int)r->announced, "killed", (int)r->killed, "by_deadline",
-			 (int)r->killed_by_deadline);
+			 (int)r->killed_by_deadline, "ready", (int)r->ready);
 }
 
 static json_t *programs_json(const struct keeper *k)
@@ -103,9 +104,10 @@ static json_t *programs_json(const struct keeper *k)
 		const struct program *p = &k->programs[i];
 
 		json_array_append_new(list,
-				      json_pack("{s:s, s:I, s:i, s:[o,o], s:o}", "name",
+				      json_pack("{s:s, s:I, s:i, s:i, s:b, s:[o,o], s:o}", "name",
 						model_program_name(k->m, i), "runs",
-						(json_int_t)p->runs, "leaf_n", (int)p->leaf_n, "out",
+						(json_int_t)p->runs, "leaf_n", (int)p->leaf_n, "notify",
+						p->notify_fd, "post_owed", (int)p->post_owed, "out",
 						stream_json(&p->out[0]), stream_json(&p->out[1]),
 						"run", run_json(&p->run)));
 	}
@@ -210,10 +212,12 @@ static void add_all(struct fd_list *l, json_t *doc)
 			add_fd(l, pid_ns);
 			add_fd(l, mnt_ns);
 		}
-	json_array_foreach(json_object_get(doc, "programs"), i, entry)
+	json_array_foreach(json_object_get(doc, "programs"), i, entry) {
+		add_fd(l, (int)json_integer_value(json_object_get(entry, "notify")));
 		json_array_foreach(json_object_get(entry, "out"), o, out)
 			json_array_foreach(out, f, fd)
 				add_fd(l, (int)json_integer_value(fd));
+	}
 }
 
 int handover_fds(int fd, int **ret_fds, size_t *ret_n, int *ret_model_fd)
@@ -229,7 +233,7 @@ int handover_fds(int fd, int **ret_fds, size_t *ret_n, int *ret_model_fd)
 		return -EPROTO;
 	}
 	room = 6 + 2 * json_array_size(json_object_get(doc, "services")) +
-	       8 * json_array_size(json_object_get(doc, "programs"));
+	       9 * json_array_size(json_object_get(doc, "programs"));
 	l.fds = calloc(room, sizeof(*l.fds));
 	if (!l.fds) {
 		json_decref(doc);
@@ -365,18 +369,19 @@ static int read_stream(struct stream *s, json_t *entry)
 static int read_run(struct keeper *k, struct program *p, json_t *entry)
 {
 	json_int_t order, term, started;
-	int pid, announced, killed, by_deadline;
+	int pid, announced, killed, by_deadline, ready;
 	json_t *leaf;
 
 	if (json_is_null(entry))
 		return 0;
-	if (json_unpack(entry, "{s:I, s:I, s:i, s:I, s:o, s:b, s:b, s:b}", "order", &order, "term",
-			&term, "pid", &pid, "started", &started, "leaf", &leaf, "announced",
-			&announced, "killed", &killed, "by_deadline", &by_deadline) < 0)
+	if (json_unpack(entry, "{s:I, s:I, s:i, s:I, s:o, s:b, s:b, s:b, s:b}", "order", &order,
+			"term", &term, "pid", &pid, "started", &started, "leaf", &leaf, "announced",
+			&announced, "killed", &killed, "by_deadline", &by_deadline, "ready",
+			&ready) < 0)
 		return -EPROTO;
 	p->run = (struct run){ .state = RUN_UP, .number = p->runs, .order = (uint64_t)order,
 			       .term = (uint64_t)term, .announced = announced, .killed = killed,
-			       .killed_by_deadline = by_deadline, .pid = (pid_t)pid, .pidfd = -1,
+			       .killed_by_deadline = by_deadline, .ready = ready, .pid = (pid_t)pid, .pidfd = -1,
 			       .exec_fd = -1, .started = started, .leaf = CGROUP_LEAF_NONE };
 	return run_adopt(k, p, json_string_value(leaf));
 }
@@ -387,10 +392,10 @@ static int read_program(struct keeper *k, json_t *entry)
 	const char *name;
 	struct program *p;
 	json_int_t runs;
-	int row, leaf_n, r;
+	int row, leaf_n, owed, notify, r;
 
-	if (json_unpack(entry, "{s:s, s:I, s:i, s:[o,o], s:o}", "name", &name, "runs", &runs, "leaf_n",
-			&leaf_n, "out", &out[0], &out[1], "run", &run) < 0)
+	if (json_unpack(entry, "{s:s, s:I, s:i, s:i, s:b, s:[o,o], s:o}", "name", &name, "runs", &runs,
+			"leaf_n", &leaf_n, "notify", &notify, "post_owed", &owed, "out", &out[0], &out[1], "run", &run) < 0)
 		return -EPROTO;
 	row = model_find_program(k->m, name);
 	if (row == MODEL_NONE)
@@ -398,6 +403,8 @@ static int read_program(struct keeper *k, json_t *entry)
 	p = &k->programs[row];
 	p->runs = (uint32_t)runs;
 	p->leaf_n = (unsigned)leaf_n;
+	p->notify_fd = notify;
+	p->post_owed = owed;
 	r = read_stream(&p->out[0], out[0]);
 	if (r == 0)
 		r = read_stream(&p->out[1], out[1]);

@@ -149,6 +149,8 @@ static void check_gone(struct hook *h)
 
 	if (h->state != HOOK_ENDED || !is_empty(h))
 		return;
+	if (h->order.kind == IPC_HOOK_POST_STOP && !h->answered)
+		k->programs[h->order.row].post_owed = false;
 	cgroup_leaf_drop(&h->leaf); /* before it is told: nothing of it is left here then */
 	tell_done(h, false);
 	drop(h);
@@ -210,6 +212,8 @@ static void on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct hook *h = w->data;
 
+	if (h->order.kind == IPC_HOOK_POST_STOP)
+		h->k->programs[h->order.row].post_owed = false;
 	(void)loop;
 	(void)revents;
 	kill_tree(h);

@@ -16,6 +16,7 @@
 #include "supd/keeper/cgroup_tree.h"
 #include "supd/keeper/guard.h"
 #include "supd/keeper/handover.h"
+#include "supd/keeper/notify_socket.h"
 #include "supd/keeper/pidfile.h"
 #include "supd/keeper/process.h"
 #include "supd/keeper/roles.h"
@@ -45,6 +46,7 @@ static void init_program(struct keeper *k, uint32_t row)
 	p->service = model_program(k->m, row)->service;
 	p->next = p->run.leaf = CGROUP_LEAF_NONE;
 	p->leaf_n = 1;
+	p->notify_fd = -1;
 	p->run.pidfd = p->run.exec_fd = -1;
 	for (int i = 0; i < 2; i++)
 		p->out[i] = (struct stream){ { -1, -1 }, { -1, -1 } };
@@ -133,6 +135,7 @@ static void keeper_free(struct keeper *k)
 	int *const fds[] = { &k->self_pidfd,  &k->self_pid_ns, &k->null_fd,    &k->control_fd,
 			     &k->log_pipe[0], &k->signal_fd,   &k->inotify_fd, &k->deadline_fd };
 
+	notify_sockets_close(k);
 	free_programs(k);
 	cgroup_tree_close(k);
 	if (k->lock_fd >= 0)
@@ -267,6 +270,8 @@ static int keeper_open(struct keeper *k)
 		r = cgroup_tree_open(k);
 	if (r == 0)
 		r = rundir_bind_socket(k->m, &k->control_fd);
+	if (r == 0)
+		r = notify_sockets_open(k);
 	if (r == 0)
 		r = open_log_pipe(k);
 	if (r == 0)

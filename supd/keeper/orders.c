@@ -189,6 +189,23 @@ static void kill_hook(struct keeper *k, const void *msg)
 	hook_kill(k, m->order);
 }
 
+static bool note_is_valid(const struct keeper *k, const void *msg, size_t len)
+{
+	const struct ipc_note *m = msg;
+
+	(void)len;
+	return is_program(k, m->program) && m->ready <= 1;
+}
+
+static void keep_note(struct keeper *k, const void *msg)
+{
+	const struct ipc_note *m = msg;
+	struct program *p = run_meant(k, m->program, m->run);
+
+	if (p)
+		p->run.ready = m->ready != 0;
+}
+
 static bool baton_is_valid(const struct keeper *k, const void *msg, size_t len)
 {
 	const struct ipc_baton *m = msg;
@@ -244,6 +261,7 @@ static const struct order orders[IPC_TYPES_END] = {
 	[IPC_HOOK] = { sizeof(struct ipc_hook), hook_is_valid, start_hook },
 	[IPC_HOOK_KILL] = { sizeof(struct ipc_hook_kill), hook_kill_is_valid, kill_hook },
 	[IPC_REEXEC] = { sizeof(struct ipc_reexec), reexec_is_valid, reexec },
+	[IPC_NOTE] = { sizeof(struct ipc_note), note_is_valid, keep_note },
 	[IPC_DONE] = { sizeof(struct ipc_done), done_is_valid, done },
 };
 

@@ -13,6 +13,7 @@
 #include "supd/engine/engine.h"
 #include "supd/keeper/ending.h"
 #include "supd/keeper/hook.h"
+#include "supd/keeper/notify_socket.h"
 #include "supd/keeper/orders.h"
 #include "supd/keeper/process.h"
 #include "supd/keeper/run.h"
@@ -221,6 +222,7 @@ static void brief_engine(struct keeper *k)
 	const struct ipc_ready ready = { .h = { IPC_READY, k->generation } };
 
 	welcome(k);
+	notify_sockets_tell(k);
 	run_tell_all(k);
 	tell_batons(k);
 	connect_engine(k, ROLE_NET);

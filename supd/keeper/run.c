@@ -41,7 +41,7 @@ struct service *run_service(struct keeper *k, const struct program *p)
 
 static int64_t pid_or_0(const struct run *r)
 {
-	return r->state == RUN_ENDED || r->told ? 0 : r->pid;
+	return r->state == RUN_NONE || r->state == RUN_ENDED || r->told ? 0 : r->pid;
 }
 
 /* ---- telling the engine ----------------------------------------------------------------------- */
@@ -99,17 +99,21 @@ static void tell_gone(struct keeper *k, const struct program *p)
 void run_tell_all(struct keeper *k)
 {
 	for (uint32_t i = 0; i < k->m->n_programs; i++) {
+		const struct program *p = &k->programs[i];
 		struct run *r = &k->programs[i].run;
 		const struct ipc_run m = { .h = { IPC_RUN, k->generation },
 					   .program = (int32_t)i,
 					   .run = r->number,
 					   .term = r->term,
 					   .pid = (pid_t)pid_or_0(r),
+					   .ready = r->ready,
 					   .started = r->started };
 
-		if (r->state == RUN_NONE)
+		if (r->state == RUN_NONE && !p->post_owed)
 			continue;
 		engine_send(k, &m, sizeof(m));
+		if (r->state == RUN_NONE)
+			tell_gone(k, p);
 		r->announced = true;
 	}
 }

@@ -55,7 +55,8 @@ static void launched(struct keeper *k, struct program *p, const struct ipc_start
 	r->number = ++p->runs;
 	r->order = s->order;
 	r->term = s->term;
-	r->announced = r->killed_by_deadline = r->killed = r->told = false;
+	r->announced = r->killed_by_deadline = r->killed = r->told = r->ready = false;
+	p->post_owed = model_program(k->m, p->row)->post_stop.count > 0;
 	r->started = mtime_now();
 	r->exec_by = mtime_add(s->valid_until, EXEC_MAX);
 	r->leaf = p->next;

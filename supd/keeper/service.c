@@ -60,6 +60,7 @@ void service_kill(struct keeper *k, struct service *s, bool by_deadline)
 			run_kill(k, p);
 		}
 		run_drop_next(k, p);
+		p->post_owed = false; /* the service is another node's by now */
 	}
 	hook_kill_service(k, s->row);
 	guard_retire(k, s);

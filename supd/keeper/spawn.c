@@ -15,6 +15,7 @@
 #include "common/fd.h"
 #include "common/log.h"
 #include "supd/keeper/hook.h"
+#include "supd/keeper/notify_socket.h"
 #include "supd/keeper/process.h"
 #include "supd/keeper/rawsys.h"
 #include "supd/keeper/spawn_child.h"
@@ -30,7 +31,7 @@
 #define GUARD_PAGE   4096u
 #define STACK_SIZE   (32u << 10)
 #define STRINGS_SIZE 1024u
-#define SUPD_VARS    6u /* of a program, and of a hook */
+#define SUPD_VARS    8u /* of a program, and of a hook */
 
 struct block {
 	void *start;
@@ -98,9 +99,28 @@ struct occasion {
 	mtime valid_until;
 	struct model_strv argv;
 	int stdout_fd, stderr_fd;
+	bool is_main; /* not a hook */
 };
 
-/* Six names of at most 64 and a number (and the login of root): STRINGS_SIZE holds them all. */
+/* Where it may say how it is; a hook has nothing to say for it. */
+static char **put_notify(const struct keeper *k, const struct program *p, struct block *b, char **e)
+{
+	const struct model_program *mp = model_program(k->m, p->row);
+	mtime silence = mp->health_interval * mp->health_fall;
+	char path[128];
+
+	if (p->notify_fd < 0 || notify_socket_path(k->m, p->row, path, sizeof(path)) < 0)
+		return e;
+	*e++ = put_string(b, "NOTIFY_SOCKET=%s", path);
+	if (mp->health.kind == MODEL_PROBE_NOTIFY)
+		*e++ = put_string(b, "WATCHDOG_USEC=%lld", (long long)(silence / 1000));
+	return e;
+}
+
+/*
+ * Six names of at most 64 and a number, a path of a socket (or the login of root): STRINGS_SIZE
+ * holds them all.
+ */
 static void put_arguments(const struct keeper *k, const struct program *p, const struct occasion *o,
 			  struct block *b)
 {
@@ -117,6 +137,8 @@ static void put_arguments(const struct keeper *k, const struct program *p, const
 	*e++ = put_string(b, "SUPD_TERM=%llu", (unsigned long long)o->term);
 	*e++ = put_string(b, "SUPD_ROLE=%s", p->service == MODEL_NONE ? "local" : "active");
 	*e++ = put_string(b, "SUPD_CAUSE=%.16s", o->cause);
+	if (o->is_main)
+		e = put_notify(k, p, b, e);
 	*e = NULL;
 }
 
@@ -245,6 +267,7 @@ int spawn_program(struct keeper *k, struct program *p, const struct ipc_start *s
 		.argv = mp->argv,
 		.stdout_fd = p->out[0].program[1],
 		.stderr_fd = p->out[mp->redirect_stderr ? 0 : 1].program[1],
+		.is_main = true,
 	};
 	struct spawned child;
 	int r;

@@ -121,6 +121,7 @@ struct run {
 	uint32_t number;
 	uint64_t order, term;
 	bool announced; /* the engine knows its number */
+	bool ready;	/* NOTE */
 	bool killed_by_deadline;
 	bool killed; /* by cgroup.kill: no instruction of its tree follows */
 	pid_t pid;
@@ -146,6 +147,8 @@ struct program {
 	bool pending;		  /* accepted; waits for a guard */
 	struct ipc_start start;	  /* the pending one */
 	struct stream out[2];
+	bool post_owed; /* the newest run's post_stop has not been run */
+	int notify_fd;	/* what it may say of itself (notify_socket.c); -1 */
 	struct run run;
 };
 

@@ -33,16 +33,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fakesvc_speak.h"
+
 #define CLIENTS_MAX 256
 #define NS_PER_MS   INT64_C(1000000)
 
 extern char **environ;
 
 struct options {
-	const char *log, *listen, *crash_if, *report;
+	const char *log, *listen, *crash_if, *report, *http, *daemon;
 	int64_t tick, after, hang; /* ns; after < 0: never ends by itself */
 	int exit_code, tree, lines;
-	bool segv, ignore_term, escape;
+	bool segv, ignore_term, escape, close_stdout;
+	struct speaker speaker;
 };
 
 struct instance {
@@ -52,8 +55,11 @@ struct instance {
 	int log_fd; /* -1: no log wanted */
 };
 
+#define HTTP_SLOT (1 + CLIENTS_MAX)
+#define SLOTS	  (2 + CLIENTS_MAX)
+
 struct server {
-	struct pollfd fds[1 + CLIENTS_MAX]; /* [0] listens */
+	struct pollfd fds[SLOTS]; /* [0] and [HTTP_SLOT] listen */
 	unsigned next;			    /* the next slot to be evicted when all are taken */
 };
 
@@ -225,23 +231,27 @@ static struct sockaddr_in parse_address(const char *text)
 }
 
 /* IP_FREEBIND: bound before the virtual address is there, as a real scheduler's web server may be. */
-static void server_open(struct server *s, const char *address)
+static int listen_at(const char *address)
 {
-	struct sockaddr_in sa;
+	struct sockaddr_in sa = parse_address(address);
 	int one = 1, fd;
 
-	for (unsigned i = 0; i <= CLIENTS_MAX; i++)
-		s->fds[i] = (struct pollfd){.fd = -1, .events = POLLIN};
-	s->next = 0;
-	if (address == NULL)
-		return;
-	sa = parse_address(address);
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
 	    setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one)) != 0 ||
 	    bind(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 || listen(fd, 1024) != 0)
 		fail(address);
-	s->fds[0].fd = fd;
+	return fd;
+}
+
+static void server_open(struct server *s, const struct options *o)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		s->fds[i] = (struct pollfd){.fd = -1, .events = POLLIN};
+	s->next = 0;
+	if (o->listen != NULL)
+		s->fds[0].fd = listen_at(o->listen);
+	s->fds[HTTP_SLOT].fd = o->speaker.http_fd;
 }
 
 static struct pollfd *free_slot(struct server *s)
@@ -291,12 +301,15 @@ static void server_echo(struct pollfd *client)
 }
 
 /* Serve for at most `wait` ns, or until something came. */
-static void server_run(struct server *s, const struct instance *in, int64_t wait)
+static void server_run(struct server *s, const struct instance *in, struct speaker *speaker,
+		       int64_t wait)
 {
 	struct timespec ts = {.tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000};
 
-	if (ppoll(s->fds, 1 + CLIENTS_MAX, &ts, NULL) <= 0)
+	if (ppoll(s->fds, SLOTS, &ts, NULL) <= 0)
 		return;
+	if (s->fds[HTTP_SLOT].fd >= 0 && s->fds[HTTP_SLOT].revents != 0)
+		speaker_serve(speaker, in->node);
 	for (unsigned i = 1; i <= CLIENTS_MAX; i++)
 		if (s->fds[i].fd >= 0 && s->fds[i].revents != 0)
 			server_echo(&s->fds[i]);
@@ -306,14 +319,15 @@ static void server_run(struct server *s, const struct instance *in, int64_t wait
 
 /* ---- life and death -------------------------------------------------------------------------------------- */
 
-static void run(const struct instance *in, const struct options *o)
+static void run(const struct instance *in, struct options *o)
 {
 	static struct server server;
-	int64_t next = in->start + o->tick, now, stop_at = -1;
+	int64_t next = in->start + o->tick, now, stop_at = -1, due;
 
-	server_open(&server, o->listen);
+	server_open(&server, o);
 	for (;;) {
 		now = now_ns();
+		due = speaker_run(&o->speaker, in->node, now);
 		if (now >= next) {
 			tick(in);
 			next = now + o->tick;
@@ -327,7 +341,8 @@ static void run(const struct instance *in, const struct options *o)
 			stop_at = now + o->hang;
 		if (stop_at >= 0 && now >= stop_at)
 			exit(0);
-		server_run(&server, in, next - now);
+		due = due < next ? due : next;
+		server_run(&server, in, &o->speaker, due > now ? due - now : 0);
 	}
 }
 
@@ -343,13 +358,46 @@ static void crash_if_told(const struct options *o, const struct instance *in)
 		exit(1);
 }
 
+/* As daemons do: this process ends, a grandchild goes on and has written its pid. */
+static void become_daemon(const char *pidfile)
+{
+	FILE *f;
+	pid_t pid;
+	int fds[2];
+	char c;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		fail("pipe");
+	pid = fork();
+	if (pid > 0) {
+		close(fds[1]);
+		_exit(read(fds[0], &c, 1) == 1 ? 0 : 1); /* the pidfile is there */
+	}
+	setsid();
+	if (pid < 0 || (pid = fork()) < 0)
+		fail("fork");
+	if (pid > 0)
+		_exit(0);
+	f = fopen(pidfile, "we");
+	if (f == NULL || fprintf(f, "%d\n", (int)getpid()) < 0 || fclose(f) != 0)
+		fail(pidfile);
+	if (write(fds[1], "x", 1) != 1)
+		fail("pipe");
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void usage(void)
 {
 	fputs("usage: fakesvc [--log DIR] [--tick MS] [--listen ADDR:PORT] [--after MS [--exit CODE | --segv]]\n"
 	      "               [--crash-if FILE]    exit 1 at start where FILE-$SUPD_NODE exists\n"
 	      "               [--ignore-term] [--hang MS]    how long a stop takes\n"
 	      "               [--tree N] [--escape]          forked processes; one that leaves the session\n"
-	      "               [--lines N] [--report FILE]\n",
+	      "               [--lines N] [--report FILE] [--close-stdout]\n"
+	      "               [--ready MS] [--watchdog MS]   READY=1 after, WATCHDOG=1 every so often\n"
+	      "               [--http ADDR:PORT]             200, or 503 while it is sick\n"
+	      "               [--sick-if FILE] [--sick-hangs]  sick where FILE-$SUPD_NODE exists\n"
+	      "               [--daemon PIDFILE]\n",
 	      stderr);
 	exit(2);
 }
@@ -362,6 +410,10 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{"exit", required_argument, NULL, 'x'},	   {"segv", no_argument, NULL, 's'},
 		{"crash-if", required_argument, NULL, 'c'}, {"ignore-term", no_argument, NULL, 'i'},
 		{"hang", required_argument, NULL, 'h'},	   {"tree", required_argument, NULL, 'r'},
+		{"ready", required_argument, NULL, 'R'},   {"watchdog", required_argument, NULL, 'W'},
+		{"http", required_argument, NULL, 'H'},	   {"sick-if", required_argument, NULL, 'S'},
+		{"sick-hangs", no_argument, NULL, 'G'},	   {"daemon", required_argument, NULL, 'D'},
+		{"close-stdout", no_argument, NULL, 'C'},
 		{"escape", no_argument, NULL, 'e'},	   {"lines", required_argument, NULL, 'n'},
 		{"report", required_argument, NULL, 'p'},  {NULL, 0, NULL, 0},
 	};
@@ -382,6 +434,13 @@ static void parse_options(int argc, char **argv, struct options *o)
 		case 'e': o->escape = true; break;
 		case 'n': o->lines = atoi(optarg); break;
 		case 'p': o->report = optarg; break;
+		case 'R': o->speaker.ready_at = atoi(optarg) * NS_PER_MS; break;
+		case 'W': o->speaker.watchdog = atoi(optarg) * NS_PER_MS; break;
+		case 'H': o->http = optarg; break;
+		case 'S': o->speaker.sick_if = optarg; break;
+		case 'G': o->speaker.hangs = true; break;
+		case 'D': o->daemon = optarg; break;
+		case 'C': o->close_stdout = true; break;
 		default: usage();
 		}
 	}
@@ -391,7 +450,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 
 int main(int argc, char **argv)
 {
-	struct options o = {.tick = 5 * NS_PER_MS, .after = -1};
+	struct options o = {.tick = 5 * NS_PER_MS, .after = -1,
+			    .speaker = {.ready_at = -1, .http_fd = -1}};
 	struct instance in = {
 		.node = env_or("SUPD_NODE", "none"),
 		.term = env_or("SUPD_TERM", "0"),
@@ -401,6 +461,13 @@ int main(int argc, char **argv)
 	struct sigaction sa = {.sa_handler = on_term};
 
 	parse_options(argc, argv, &o);
+	if (o.daemon != NULL)
+		become_daemon(o.daemon);
+	in.pid = getpid();
+	if (o.http != NULL)
+		o.speaker.http_fd = listen_at(o.http);
+	if (o.speaker.ready_at >= 0)
+		o.speaker.ready_at += in.start;
 	open_log(&in, o.log, 0);
 	tick(&in);
 	crash_if_told(&o, &in);
@@ -414,5 +481,9 @@ int main(int argc, char **argv)
 	for (int i = 1; i <= o.lines; i++)
 		printf("line %d of %s term %s\n", i, in.node, in.term);
 	fflush(stdout);
+	if (o.close_stdout) {
+		close(1);
+		close(2);
+	}
 	run(&in, &o);
 }

@@ -52,6 +52,11 @@ void service_io_reconcile(struct engine *e, uint32_t row)
 	kit->n_reconciles++;
 }
 
+void program_io_reconcile_local(struct engine *e)
+{
+	kit->n_reconciles++;
+}
+
 bool keeper_order_reexec(struct engine *e)
 {
 	kit->n_reexecs++;
@@ -132,6 +137,9 @@ static void make_programs(struct engine *e)
 	struct engine_service *es = &e->services[0];
 
 	group_init(&es->group, es->members);
+	group_init(&e->local, kit->local_members);
+	e->local.n = 1;
+	kit->local_members[0].program = &e->programs[WORKER].fsm;
 	for (uint32_t i = 0; i < 3; i++) {
 		struct program_config c = { .stopsignal = 15,
 					    .stopwaitsecs = MTIME_SEC(10),
@@ -145,7 +153,7 @@ static void make_programs(struct engine *e)
 		e->programs[i].engine = e;
 		e->programs[i].row = i;
 		e->programs[i].service = i == WORKER ? MODEL_NONE : 0;
-		e->programs[i].member = i;
+		e->programs[i].member = i == WORKER ? 0 : i;
 		if (i == WORKER)
 			continue;
 		es->group.members[i] = (struct group_member){ .program = &e->programs[i].fsm,

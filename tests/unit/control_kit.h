@@ -36,6 +36,7 @@ struct control_kit {
 	bool command_force;
 	unsigned n_spawns[3], n_signals[3];
 	unsigned n_reconciles;
+	struct group_member local_members[1];
 	struct {
 		uint32_t peer, id;
 		bool is_result;

@@ -31,6 +31,8 @@ struct rig {
 	struct tiny_model model;
 	struct engine_service services[1];
 	struct engine_program programs[PROGRAMS];
+	struct group_member local_members[PROGRAMS];
+	uint32_t local_rows[PROGRAMS];
 	int keeper; /* the test's end */
 	unsigned died, limits, resumed, ended, reconciled, silences;
 	bool running, silent_dead;
@@ -141,8 +143,14 @@ static void add_program(unsigned row, const char *name, int service)
 	ep->engine = &rig->e;
 	ep->row = row;
 	ep->service = service;
-	if (service == MODEL_NONE)
+	ep->notify.fd = -1;
+	if (service == MODEL_NONE) {
+		ep->member = rig->e.local.n++;
+		rig->local_rows[ep->member] = row;
+		rig->local_members[ep->member] =
+			(struct group_member){ .program = &ep->fsm, .autostart = true };
 		return;
+	}
 	ep->member = rig->services[0].group.n++;
 	rig->services[0].group_rows[ep->member] = row;
 	rig->services[0].group.members[ep->member] =
@@ -162,6 +170,8 @@ static void init_model(void)
 	ms->restart_window = MTIME_SEC(60);
 	ms->kill_wait = MTIME_SEC(10);
 	group_init(&rig->services[0].group, rig->services[0].members);
+	group_init(&rig->e.local, rig->local_members);
+	rig->e.local_rows = rig->local_rows;
 	add_program(MASTER, "master", 0);
 	add_program(HELPER, "helper", 0);
 	add_program(WORKER, "worker", MODEL_NONE);

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: MIT
+"""Programs as a supervisor sees them: order, readiness, health, hooks.
+
+Most run on every node, without a service: then there is no election to wait for."""
+import os
+import signal
+import time
+
+from case import case
+from lab import Failed, Lab, alive, pick, wait_until
+
+HEALTH = "127.0.0.1:8001"
+
+
+def local(name, command, keys=""):
+    return f"[program:{name}]\ncommand = {command}\n{keys}\n"
+
+
+def lab_of(bin_dir, *programs, nodes=("a",), **settings):
+    """A lab whose node a is started; {fakesvc} and {dir} stand for those in the programs' texts."""
+    lab = Lab(bin_dir, nodes=nodes, **settings)
+    text = "".join(programs).replace("{fakesvc}", lab.fakesvc).replace("{dir}", lab.dir)
+    lab.write_config(extra=text, **settings)
+    lab.a.start()
+    return lab
+
+
+def read(lab, name):
+    try:
+        with open(os.path.join(lab.dir, name), encoding="utf-8") as f:
+            return f.read()
+    except FileNotFoundError:
+        return ""
+
+
+def log_of(node):
+    with open(node.log, encoding="utf-8", errors="replace") as f:
+        return f.read()
+
+
+def wait_state(node, name, state, timeout=10):
+    wait_until(lambda: (node.program(name) or {}).get("state") == state, timeout, f"{name} {state}")
+    return node.program(name)
+
+
+def after_deaths(node, name, count=1, timeout=8):
+    """The program's status once it has died that often."""
+    def look():
+        row = node.program(name)
+        return row if row and row["restarts"]["total"] >= count else None
+    return wait_until(look, timeout, f"{count} deaths of {name}")
+
+
+def cgroup(pid):
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8") as f:
+            return f.read()
+    except OSError:
+        return ""
+
+
+def in_order(text, *parts):
+    at = -1
+    for part in parts:
+        found = text.find(part, at + 1)
+        if found < 0:
+            raise Failed(f"no {part!r} after the part before it")
+        at = found
+
+
+# ---- order --------------------------------------------------------------------------------------
+
+
+@case(sanitized=True)
+def programs_start_as_they_require_each_other_and_stop_in_reverse(bin_dir):
+    slow = "ready = notify\n"
+    with lab_of(bin_dir,
+                local("web", "{fakesvc}", "requires = app\n"),
+                local("app", "{fakesvc} --ready 300", slow + "requires = db, cache\n"),
+                local("db", "{fakesvc} --ready 300", slow),
+                local("cache", "{fakesvc}")) as lab:
+        wait_state(lab.a, "web", "running")
+        rows = {p["name"]: p for p in lab.a.status()["programs"]}
+        assert rows["db"]["uptime_ms"] - rows["app"]["uptime_ms"] >= 290, rows
+        assert rows["app"]["uptime_ms"] - rows["web"]["uptime_ms"] >= 290, rows
+        assert rows["app"]["ready"] and rows["db"]["ready"]
+        assert lab.a.stop() == 0
+        in_order(log_of(lab.a), "web: stopping -> stopped", "app: running -> stopping",
+                 "app: stopping -> stopped", "db: running -> stopping")
+
+
+# ---- ready --------------------------------------------------------------------------------------
+
+
+@case(sanitized=True)
+def what_is_not_ready_in_time_is_stopped_and_counted(bin_dir):
+    with lab_of(bin_dir,
+                local("mute", "{fakesvc}", "ready = notify\nready_timeout = 300ms\n"),
+                local("tcp", "{fakesvc} --listen 127.0.0.1:8010", "ready = tcp:8010\n"),
+                local("http", f"{{fakesvc}} --http {HEALTH}", f"ready = http://{HEALTH}/x\n"),
+                local("exec", "{fakesvc}", "ready = exec:/bin/sh -c 'test -e {dir}/go'\n"),
+                local("shut", "{fakesvc}", "ready = tcp:8011\nready_timeout = 400ms\n")) as lab:
+        wait_state(lab.a, "tcp", "running")
+        wait_state(lab.a, "http", "running")
+        assert lab.a.program("exec")["state"] == "starting"
+        with open(os.path.join(lab.dir, "go"), "w", encoding="utf-8"):
+            pass
+        wait_state(lab.a, "exec", "running")
+        for name in ("mute", "shut"):
+            row = after_deaths(lab.a, name)
+            assert row["last_exit"]["reason"] == "not_ready", row
+        assert "Connection refused" in log_of(lab.a), "why it was not ready"
+
+
+@case
+def stop_interrupts_a_start_that_is_not_ready(bin_dir):
+    with lab_of(bin_dir, local("slow", "{fakesvc} --ready 60000", "ready = notify\n"),
+                local("prep", "{fakesvc}", "pre_start = /bin/sleep 1000\n")) as lab:
+        for name in ("slow", "prep"):
+            wait_state(lab.a, name, "starting")
+            began = time.monotonic()
+            lab.a.supctl_ok("stop", name)
+            assert time.monotonic() - began < 5, f"stop of {name} waited"
+            assert lab.a.program(name)["state"] == "stopped"
+            assert lab.a.program(name)["restarts"]["total"] == 0
+
+
+# ---- health -------------------------------------------------------------------------------------
+
+
+QUICK = "health_interval = 100ms\nhealth_timeout = 500ms\nhealth_fall = 2\n"
+
+
+@case(sanitized=True)
+def an_unhealthy_program_is_restarted_and_it_counts(bin_dir):
+    sick = "--sick-if {dir}/sick"
+    with lab_of(bin_dir,
+                local("web", f"{{fakesvc}} --http {HEALTH} {sick}", f"health = http://{HEALTH}\n" + QUICK),
+                local("dog", f"{{fakesvc}} --watchdog 40 {sick}", "health = notify\n" + QUICK),
+                local("cmd", "{fakesvc}", "health = exec:/bin/sh -c 'test ! -e {dir}/sick-a'\n" + QUICK),
+                local("hang", f"{{fakesvc}} --http 127.0.0.1:8002 --sick-hangs {sick}",
+                      "health = http://127.0.0.1:8002\n" + QUICK)) as lab:
+        reasons = {"web": "unhealthy", "dog": "watchdog", "cmd": "unhealthy", "hang": "unhealthy"}
+        for name in reasons:
+            wait_state(lab.a, name, "running")
+        time.sleep(0.6)  # several rounds: health costs nothing where all is well
+        assert not [p for p in lab.a.status()["programs"] if p["restarts"]["total"]]
+        open(lab.a.flag("sick"), "w", encoding="utf-8").close()
+        for name, reason in reasons.items():
+            row = after_deaths(lab.a, name)
+            assert row["last_exit"]["reason"] == reason, row
+        os.unlink(lab.a.flag("sick"))
+        for name in reasons:
+            wait_state(lab.a, name, "running", 15)
+
+
+@case(sanitized=True)
+def an_unhealthy_service_climbs_the_ladder(bin_dir):
+    sick = "ready = notify\nhealth = notify\n" + QUICK
+    with Lab(bin_dir, advert_int="300ms", restart_limit="2/60s", program=sick) as lab:
+        lab.write_config(advert_int="300ms", restart_limit="2/60s", program=sick,
+                         fakesvc=f"--ready 20 --watchdog 40 --sick-if {lab.dir}/sick")
+        lab.settle()
+        open(lab.a.flag("sick"), "w", encoding="utf-8").close()
+        wait_until(lab.b.is_active, 20, "b active")
+        assert lab.a.service()["latched"], "a is not latched"
+        assert lab.b.program()["ready"]
+
+
+# ---- hooks --------------------------------------------------------------------------------------
+
+
+@case(sanitized=True)
+def hooks_run_as_the_program_before_and_after(bin_dir):
+    note = "/bin/sh -c 'echo {} $(id -un) $SUPD_PROGRAM $PWD $X >> {{dir}}/notes'"
+    with lab_of(bin_dir,
+                local("p", "{fakesvc}", "user = nobody\ndirectory = /tmp\nenvironment = X=y\n"
+                      f"pre_start = {note.format('pre')}\npost_stop = {note.format('post')}\n")) as lab:
+        os.chmod(lab.dir, 0o777)
+        row = wait_state(lab.a, "p", "running")
+        assert read(lab, "notes") == "pre nobody p /tmp y\n"
+        os.kill(row["pid"], signal.SIGKILL)
+        wait_until(lambda: lab.a.program("p")["pid"] not in (None, row["pid"]), 5, "a restart")
+        assert read(lab, "notes") == "pre nobody p /tmp y\npost nobody p /tmp y\npre nobody p /tmp y\n"
+        lab.a.supctl_ok("stop", "p")
+        assert read(lab, "notes").endswith("post nobody p /tmp y\n")
+        assert len(read(lab, "notes").split("\n")) == 5
+
+
+@case
+def pre_start_that_fails_or_hangs_means_no_start(bin_dir):
+    with lab_of(bin_dir,
+                local("no", "{fakesvc} --report {dir}/ran", "pre_start = /bin/false\n"
+                      "post_stop = /bin/sh -c 'echo post >> {dir}/notes'\n"),
+                local("late", "{fakesvc} --report {dir}/ran", "hook_timeout = 200ms\n"
+                      "pre_start = /bin/sh -c 'trap \"\" TERM; sleep 1000 & sleep 1000'\n")) as lab:
+        for name, error in (("no", None), ("late", "ETIMEDOUT")):
+            row = after_deaths(lab.a, name, 2)
+            assert row["last_error"] == {"stage": "pre_start", "errno": error}, row
+            assert row["pid"] is None
+        assert not read(lab, "ran"), "it was started"
+        assert "post\n" in read(lab, "notes"), "post_stop did not run"
+        lab.a.supctl_ok("stop", "late")
+        wait_until(lambda: not [p for p in lab.a.program_pids() if alive(p) and "/late." in cgroup(p)],
+                   5, "no process left")
+
+
+@case
+def hooks_of_a_service_die_with_it(bin_dir):
+    """A post_stop that hangs is of the service too: fenced, nothing of it lives."""
+    hook = "post_stop = /bin/sleep 1000\nhook_timeout = 100s\n"
+    with Lab(bin_dir, advert_int="300ms", program=hook) as lab:
+        lab.settle()
+        assert lab.a.supctl("stop", "master", "--timeout", "1")[0] == 8
+        pids = wait_until(lambda: [p for p in lab.a.program_pids() if alive(p)], 5, "the hook")
+        assert lab.a.program()["state"] == "stopping"
+        lab.pull_cable("a")
+        wait_until(lambda: not any(alive(p) for p in pids), 5, "the hook's death")
+        wait_until(lab.b.is_active, 10, "b active")
+        lab.plug_cable("a")
+
+
+@case
+def an_engine_that_is_replaced_knows_who_was_ready(bin_dir):
+    with lab_of(bin_dir, local("p", "{fakesvc} --ready 50", "ready = notify\n"),
+                local("q", "{fakesvc} --ready 3000", "ready = notify\n")) as lab:
+        row = wait_state(lab.a, "p", "running")
+        lab.a.kill("engine")
+        wait_until(lambda: pick(lab.a.status(), "programs", "p"), 5, "a new engine")
+        assert lab.a.program("p")["pid"] == row["pid"] and lab.a.program("p")["ready"]
+        assert lab.a.program("q")["state"] == "starting"
+        wait_state(lab.a, "q", "running")
+        assert lab.a.program("q")["restarts"]["total"] == 0
