@@ -168,6 +168,8 @@ struct service_peer {
 	bool ending;	/* it has RELEASEd because its supd ends */
 	mtime advert;	/* newest advert of priority > 0; 0: none, or one of priority 0 since */
 	mtime refused;	/* plain router: newest advert that was refused; 0: none */
+	mtime adverts_alone; /* linked: since when adverts are all that comes of it; 0: not so */
+	bool disbelieved; /* linked: its adverts, for nobody answers for the address */
 	mtime released; /* plain router: newest advert of priority 0; 0: not now */
 };
 
@@ -272,6 +274,7 @@ struct service_fsm {
 	uint64_t fence_owed_seq[MODEL_NODES_MAX]; /* ... once this write is on disk */
 
 	mtime wait_until;	 /* WAITING */
+	bool by_advert;		 /* an advert of a linked node, no more, ended WAITING: it goes on */
 	mtime unheard_since;	 /* in contact with the network, and no peer heard, since */
 	mtime started;		 /* of this machine */
 	mtime address_lost_at;	 /* newest ADDRESSES_ADD after a loss: rate limit */

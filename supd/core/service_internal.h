@@ -10,6 +10,7 @@
  *   service_fsm.c      the doors: init, step, state changes, progress
  *   service_event.c    events: facts only
  *   service_peer.c     what other nodes say
+ *   service_advert.c   what their adverts are worth
  *   service_query.c    what can be derived: reachability, S, deadlines, report, baton
  *   service_fit.c      who is fit, here and elsewhere
  *   service_take.c     verdict and taking over, boot
@@ -70,9 +71,13 @@ void svc_on_unproven(struct svc_step *x, const struct service_event *ev);
 void svc_on_fenced(struct svc_step *x, const struct service_event *ev);
 void svc_on_release(struct svc_step *x, const struct service_event *ev);
 void svc_on_released(struct svc_step *x, const struct service_event *ev);
-void svc_on_advert(struct svc_step *x, const struct service_event *ev);
 void svc_on_probe_answer(struct svc_step *x, const struct service_event *ev);
 void svc_on_conflict(struct svc_step *x, const struct service_event *ev);
+
+/* ---- service_advert.c ---- */
+void svc_on_advert(struct svc_step *x, const struct service_event *ev);
+/* A node that is silent on the peer link is said to live by adverts alone: ask for the address. */
+bool svc_adverts_doubtful(const struct service_fsm *s, mtime now);
 
 /* ---- service_query.c ---- */
 mtime svc_down_interval(const struct service_fsm *s);

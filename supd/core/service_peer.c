@@ -2,7 +2,8 @@
 #include "supd/core/service_internal.h"
 
 /*
- * What comes from other nodes: messages of the peer link, adverts, answers to ARP.
+ * What comes from other nodes: messages of the peer link, answers to ARP and ND (adverts:
+ * service_advert.c).
  *
  * Each is first of all a fact about its sender (heard, echoed, its report).  A term is remembered
  * even before the own state has been read.  An Active that is heard in whatever way restarts
@@ -27,6 +28,8 @@ void svc_on_heard(struct svc_step *x, unsigned p, mtime echoed)
 	struct service_peer *peer = &x->s->peers[p];
 
 	peer->heard = x->now;
+	peer->adverts_alone = 0;
+	peer->disbelieved = false;
 	x->s->unheard_since = x->now;
 	if (echoed > peer->echoed)
 		peer->echoed = echoed;
@@ -69,6 +72,7 @@ void svc_on_hello(struct svc_step *x, const struct service_event *ev)
 	if (RULE(HELLO_IS_LIFE))
 		svc_vrrp(x, VRRP_EV_HOLD);
 	s->hold_until = 0; /* somebody did begin */
+	s->by_advert = false;
 	if (s->released_term != 0 && r->term > s->released_term)
 		s->released_term = 0;
 	if (r->term > s->term && RULE(HIGHER_TERM) && s->state == SERVICE_STATE_TAKING_OVER &&
@@ -78,43 +82,6 @@ void svc_on_hello(struct svc_step *x, const struct service_event *ev)
 		svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
 	else if (r->term < s->term && s->may_run)
 		svc_repeat_fence(x);
-}
-
-void svc_on_advert(struct svc_step *x, const struct service_event *ev)
-{
-	struct service_fsm *s = x->s;
-	struct vrrp_actions acts = {0};
-	struct vrrp_event v = {.type = VRRP_EV_ADVERT,
-			       .priority = ev->priority,
-			       .interval = ev->interval,
-			       .src_above_own = s->config.nodes[ev->peer].address >
-						s->config.nodes[s->config.self].address,
-			       .plain = svc_plain(s, ev->peer),
-			       .grace = s->config.nodes[ev->peer].release_delay};
-
-	if (!s->loaded)
-		return;
-	if (v.plain)
-		svc_plain_advert(x, ev);
-	s->peers[ev->peer].advert = ev->priority == 0 ? 0 : x->now;
-	vrrp_step(&s->vrrp, &v, x->now, &acts);
-	for (unsigned i = 0; i < acts.n; i++) {
-		if (acts.a[i] == VRRP_ACT_SEND_ADVERT)
-			svc_emit(x, SERVICE_ACT_SEND_ADVERT);
-		/* Who yields to a peer is decided by terms; to a plain router, by the RFC. */
-		else if (acts.a[i] == VRRP_ACT_WANT_BACKUP && s->may_run &&
-			 !s->config.nodes[ev->peer].peer_link)
-			svc_step_down(x, SERVICE_STATE_BACKUP, SERVICE_CAUSE_STEP_DOWN);
-	}
-	if (ev->priority == 0)
-		return;
-	if (s->state == SERVICE_STATE_WAITING)
-		svc_set_state(x, SERVICE_STATE_BACKUP, s->cause);
-	/* Somebody else was granted the service; the peer link may be blocked, so its advert counts. */
-	if (s->state == SERVICE_STATE_TAKING_OVER && !s->may_run && RULE(ADVERT_IS_LIFE) &&
-	    s->peers[ev->peer].fenced < s->term &&
-	    !(s->released_term != 0 && ev->peer == s->releaser) && !svc_plain_yields(x, ev))
-		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
 }
 
 /*

@@ -194,6 +194,8 @@ bool service_wants_conflict_probe(const struct service_fsm *s, mtime now)
 		return !s->may_run;
 	if (s->state != SERVICE_STATE_BACKUP && s->state != SERVICE_STATE_WAITING)
 		return false;
+	if (svc_adverts_doubtful(s, now))
+		return true;
 	if (s->vrrp.down_at == MTIME_NEVER)
 		return s->vrrp.expired;
 	last_life = s->vrrp.down_at - svc_down_interval(s);

@@ -188,7 +188,7 @@ void svc_enter_idle(struct svc_step *x, enum service_cause cause, bool boot)
 {
 	struct service_fsm *s = x->s;
 
-	s->forced = s->exhausted = false;
+	s->forced = s->exhausted = s->by_advert = false;
 	s->released_term = 0;
 	if (s->persist.reserved <= s->persist.term_seen) {
 		s->persist.reserved = service_next_term(s->persist.term_seen, s->config.self);
@@ -293,6 +293,9 @@ void svc_consider_takeover(struct svc_step *x)
 	s->released_term = 0;
 	/* Tier 0-hold: silence is told (alarm "held"), and a person confirms with failover --force. */
 	if (s->config.hold_on_silence && RULE(HOLD))
+		return;
+	/* As if it had not come: whoever forged it shall not make us start before our time. */
+	if (s->by_advert && !all_heard(s, x->now) && !may_start_alone(s, x->now))
 		return;
 	if (s->vrrp.expired && x->now >= s->hold_until)
 		begin_takeover(x, SERVICE_CAUSE_TAKEOVER, false);

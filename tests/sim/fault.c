@@ -92,6 +92,9 @@ static void network_fault(struct world *w, const struct fault *f, bool on)
 	case FAULT_STRANGER:
 		count(&w->stranger, on);
 		break;
+	case FAULT_FORGER:
+		count(&w->forger, on);
+		break;
 	case FAULT_LOSS:
 		w->loss_permille = on ? f->permille : 0;
 		break;
@@ -273,7 +276,8 @@ static bool of_pair(enum fault_type t)
 static bool of_net(enum fault_type t)
 {
 	return of_pair(t) || t == FAULT_TX_DEAD || t == FAULT_RX_DEAD || t == FAULT_LOSS ||
-	       t == FAULT_SLOW || t == FAULT_STRANGER || t == FAULT_GATEWAY_DOWN;
+	       t == FAULT_SLOW || t == FAULT_STRANGER || t == FAULT_FORGER ||
+	       t == FAULT_GATEWAY_DOWN;
 }
 
 static bool of_nobody(enum fault_type t)

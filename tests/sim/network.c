@@ -64,6 +64,21 @@ void network_advert(struct world *w, const struct host *from, uint8_t priority)
 	}
 }
 
+/* By somebody who is on the network, about as often as the host looks around. */
+static void forge_adverts(struct world *w, struct host *to)
+{
+	for (unsigned from = 0; from < w->scenario.n_nodes; from++) {
+		struct input *in;
+
+		if (from == to->row || w->rx_dead[to->row] || lost(w))
+			continue;
+		in = engine_post(w, to, flight(w), INPUT_ADVERT);
+		in->from = (uint8_t)from;
+		in->advert.priority = (uint8_t)rng_range(&w->rng, 0, 255);
+		in->advert.interval = rng_range(&w->rng, MTIME_MS(10), MTIME_SEC(40));
+	}
+}
+
 /* ---- ARP ------------------------------------------------------------------------------------------ */
 
 static bool gateway_open(const struct world *w, unsigned host)
@@ -98,6 +113,8 @@ static void probe_answer(struct world *w, struct host *from, unsigned target, bo
 
 void network_probe_targets(struct world *w, struct host *from)
 {
+	if (w->forger)
+		forge_adverts(w, from);
 	if (gateway_open(w, from->row))
 		probe_answer(w, from, 0, false);
 	for (unsigned n = 0; n < w->scenario.n_nodes; n++)

@@ -110,6 +110,7 @@ static mtime draw_length(struct drawing *d, enum fault_type t)
 	case FAULT_LOSS:
 	case FAULT_SLOW:
 	case FAULT_STRANGER:
+	case FAULT_FORGER:
 		return rng_permille(r, 400) ? rng_range(r, a / 4, 2 * down(d->s))
 					    : rng_range(r, down(d->s), MTIME_SEC(40));
 	case FAULT_ENGINE_KILL:

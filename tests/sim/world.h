@@ -81,6 +81,7 @@ bool rng_permille(struct rng *r, unsigned chance);
 	X(LOSS, "network loses packets", ALONE, 3)                                                 \
 	X(SLOW, "network is slow", ALONE, 2)                                                       \
 	X(STRANGER, "a stranger answers for the address", NET, 2)                                  \
+	X(FORGER, "adverts are forged in the name of every node", NET, 2)                          \
 	X(ADDRESS_TAKEN_OFF, "address taken off by hand", ONCE, 3)                                 \
 	X(OP_FAILOVER, "supctl failover", ONCE, 5)                                                 \
 	X(OP_FORCE, "supctl failover --force", ONCE, 2)                                            \
@@ -380,7 +381,7 @@ struct world {
 	uint8_t cut[WORLD_PATHS][WORLD_NODES_MAX][WORLD_NODES_MAX];
 	uint8_t tx_dead[WORLD_NODES_MAX], rx_dead[WORLD_NODES_MAX]; /* the whole interface */
 	uint8_t no_carrier[WORLD_NODES_MAX];
-	uint8_t gateway_cut[WORLD_NODES_MAX], gateway_down, stranger;
+	uint8_t gateway_cut[WORLD_NODES_MAX], gateway_down, stranger, forger;
 	unsigned loss_permille;
 	mtime slow;
 	/* oracle */

@@ -232,6 +232,9 @@ static void advert_or_hello_of_an_active_restarts_active_down(void **state)
 						    .peer = 1,
 						    .priority = 100,
 						    .interval = ADV});
+		kit_step(&k, (struct service_event){.type = SERVICE_EV_CONFLICT,
+						    .peer = 1,
+						    .conflict = SERVICE_CONFLICT_NODE});
 	}
 	assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
 	assert_true(k.s.alarms[SERVICE_ALARM_PEER_LINK]);
