@@ -85,7 +85,10 @@ int control_ready_node(const struct engine *e, uint32_t row, mtime now)
 		    report->ready)
 			return (int)p;
 	}
-	return MODEL_NONE;
+	/* All that a plain VRRP router ever says is that it is active. */
+	int active = service_active_node(s, now);
+
+	return active != MODEL_NONE && !s->config.nodes[active].peer_link ? active : MODEL_NONE;
 }
 
 /* ---- failover ---------------------------------------------------------------------------------------- */

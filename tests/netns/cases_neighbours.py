@@ -4,7 +4,7 @@ import os
 import time
 
 from case import case
-from lab import stays, wait_until
+from lab import now_ns, stays, wait_until
 from neighbours import NeighbourLab, Way, all_ways
 
 
@@ -102,3 +102,56 @@ def services_255_settle_and_all_move_when_a_host_is_cut(bin_dir):
         lab.wait_services("b", "active", 1)
         for node in (lab.a, lab.b):
             assert node.status()["supd"]["engine_restarts"] == 0, f"{node.name}: engine replaced"
+
+
+def running_on(lab):
+    """The hosts where an instance has ticked within the last 100 ms."""
+    return {i.node for i in lab.instances() if now_ns() - i.last < 100e6}
+
+
+def wait_running(lab, host, timeout):
+    wait_until(lambda: running_on(lab) == {host}, timeout, f"the job on {host} alone", 0.02)
+
+
+@case(sanitized=True)
+def one_keepalived_host_after_the_other_is_replaced(bin_dir):
+    """README, "Replacing keepalived, one host at a time"; the job never runs twice."""
+    way = next(w for w in all_ways() if w.name == "v2mp")  # as keepalived is usually configured
+    with NeighbourLab(bin_dir, [way], plain=("a",), program=True) as lab:
+        old_a = lab.keepalived("a", 150, job=True).start()
+        old_b = lab.keepalived("b", 100, job=True).start()
+        old_a.wait_all("MASTER", 10)
+        wait_running(lab, "a", 2)
+        old_b.wait_all("BACKUP", 1)
+
+        # b: supd in its place; nothing moves.
+        old_b.stop()
+        lab.b.start()
+        lab.wait_services("b", "backup", 10)
+        wait_until(lambda: "active on a" in lab.b.supctl("status")[1], 3, "a seen from b")
+        assert running_on(lab) == {"a"}
+
+        # keepalived on a ends; and the way back, in case of second thoughts.
+        old_a.stop()
+        wait_running(lab, "b", 5)
+        back = lab.keepalived("a", 150, nopreempt=True, job=True).start()
+        wait_until(lambda: back.all_in("BACKUP"), 5, "keepalived a Backup again")
+        lab.b.supctl_ok("stop", "--here", way.name)
+        wait_running(lab, "a", 5)
+        lab.b.supctl_ok("start", way.name)
+        lab.wait_services("b", "backup", 5)
+        back.stop()
+        wait_running(lab, "b", 5)
+
+        # a: supd with the final file, in which both have a peer link; then b gets that file too.
+        lab.plain = ()
+        lab.write_config(program=True)
+        lab.a.start()
+        lab.wait_services("a", "backup", 5)
+        assert lab.b.stop() == 0
+        lab.b.start()
+        wait_running(lab, "a", 10)
+        wait_until(lambda: "standby b ready" in lab.a.supctl("status")[1], 10, "b a standby")
+        lab.a.supctl_ok("failover", way.name)
+        wait_running(lab, "b", 2)
+        assert not {"peer_link", "config_differs"} & set(lab.b.alarms()), lab.b.alarms()

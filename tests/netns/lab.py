@@ -569,9 +569,12 @@ class Lab:
                               if re.search(r"ERROR: \w+Sanitizer|runtime error:", line)]
         return found
 
+    def violations(self):
+        return oracle.violations(self.instances())
+
     def judge(self):
         """Every test ends here: the oracle, and the sanitizers."""
-        bad = oracle.violations(self.instances()) + self.sanitizer_reports()
+        bad = self.violations() + self.sanitizer_reports()
         if bad:
             self.keep_evidence()
             raise Failed("; ".join(bad))

@@ -13,6 +13,7 @@ import signal
 import subprocess
 from dataclasses import dataclass
 
+import oracle
 from lab import ADDRESS, PORT, VIP, Failed, Lab, Skip, die_with_parent, pick, run, wait_until
 
 # What keepalived says about adverts that it does not like, or about itself.
@@ -71,14 +72,36 @@ def all_ways():
 class Keepalived:
     """keepalived on one host, with an instance for each way."""
 
-    def __init__(self, lab, host, priority, nopreempt=False, scripts=""):
+    def __init__(self, lab, host, priority, nopreempt=False, job=False):
         require("keepalived")
         self.lab, self.host = lab, host
         self.process, self.master = None, -1
         self.config = os.path.join(lab.dir, f"keepalived-{host}.conf")
         self.log = os.path.join(lab.dir, f"keepalived-{host}.log")
         self.peer = next(n for n in lab.node_names if n != host)
-        self.priority, self.nopreempt, self.scripts = priority, nopreempt, scripts
+        self.priority, self.nopreempt, self.job = priority, nopreempt, job
+
+    def write_job(self):
+        """A notify script as many have one: starts the job on MASTER, ends it on anything else."""
+        pid, script = f"{self.lab.dir}/job-{self.host}.pid", f"{self.lab.dir}/job-{self.host}"
+        with open(os.open(script, os.O_WRONLY | os.O_CREAT, 0o755), "w", encoding="ascii") as f:
+            f.write(f'''#!/bin/sh
+if [ "$3" = MASTER ]; then
+	SUPD_NODE={self.host} SUPD_TERM=0 setsid {self.lab.fakesvc} --log {self.lab.ticks} --tick 2 &
+	echo $! >{pid}
+elif [ -f {pid} ]; then
+	kill "$(cat {pid})"
+	rm {pid}
+fi
+''')
+        return f"  notify {script}\n"
+
+    def end_job(self):
+        try:
+            with open(f"{self.lab.dir}/job-{self.host}.pid", encoding="ascii") as f:
+                os.kill(int(f.read()), signal.SIGKILL)
+        except (OSError, ValueError):
+            pass
 
     def write_config(self):
         text = "global_defs {\n  script_user root\n  vrrp_garp_master_delay 0\n}\n"
@@ -93,7 +116,8 @@ class Keepalived:
             text += (f"vrrp_instance {way.name} {{\n  interface eth0\n  state BACKUP\n"
                      f"  virtual_router_id {way.vrid}\n  priority {self.priority}\n"
                      f"  advert_int 1\n  {way.instance}{unicast}"
-                     + ("  nopreempt\n" if self.nopreempt else "") + self.scripts +
+                     + ("  nopreempt\n" if self.nopreempt else "")
+                     + (self.write_job() if self.job else "") +
                      f"  virtual_ipaddress {{\n    {addresses}\n  }}\n}}\n")
         with open(self.config, "w", encoding="utf-8") as f:
             f.write(text)
@@ -149,6 +173,7 @@ class Keepalived:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        self.end_job()
 
 
 class Capture:
@@ -262,6 +287,12 @@ class NeighbourLab(Lab):
         names = self.all_names() if names is None else names
         wait_until(lambda: self.addresses(host) == names, timeout, f"addresses {names} on {host}",
                    0.05)
+
+    def violations(self):
+        """What keepalived's script starts has no term, but counts as an instance."""
+        found = self.instances()
+        return ([v for v in oracle.violations(found) if "two at once" in v]
+                + oracle.violations([i for i in found if i.term]))
 
     def judge(self):
         super().judge()
