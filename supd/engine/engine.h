@@ -217,7 +217,7 @@ struct engine {
 	pid_t keeper_pid;
 	bool ready;	 /* READY of the keeper has come */
 	bool ending;	 /* SHUTDOWN has come */
-	bool state_loaded;
+	bool state_loaded, loaded_told;
 	struct ipc_welcome welcome;
 
 	struct link keeper, net, scribe;
@@ -343,6 +343,8 @@ void scribe_link_open(struct engine *e, int fd); /* a new scribe: loads or saves
 void scribe_link_drain(struct engine *e);
 /* Write what all services' `persist` hold; SERVICE_EV_PERSISTED(seq) follows for `service`. */
 void scribe_save_state(struct engine *e, uint32_t service, uint64_t seq);
+/* The peer link has a socket: what waited for it. */
+void scribe_tell_loaded(struct engine *e);
 /* Give a client of the control socket to the scribe; fd stays the caller's.  0 or -errno. */
 int scribe_pass_client(struct engine *e, int fd, const struct ipc_logs *order);
 
@@ -442,6 +444,8 @@ void probe_announce(struct engine *e, uint32_t service);
 void peer_io_init(struct engine *e);
 /* The socket of one of our paths; takes over fd; -1: closed. */
 void peer_io_open(struct engine *e, unsigned path, int fd);
+/* Whether there is a socket at all. */
+bool peer_socket_ready(const struct engine *e);
 void peer_io_drain(struct engine *e);
 void peer_io_hello_now(struct engine *e);
 /* After each service step: the wanted HELLO rate may have changed. */

@@ -44,11 +44,15 @@ static bool on_peer_socket(struct engine *e, const union net_msg *m, int *fds)
 	if (s->path >= model_node_n_paths(self) || (s->error == 0 && fds[0] < 0))
 		return false;
 	if (s->error != 0) {
-		log_warn("peer link: no socket for path %u: %s, net tries again", s->path,
-			 strerror(s->error));
+		log_warn("peer link: no socket for path %u: %s, net tries again%s", s->path,
+			 strerror(s->error),
+			 peer_socket_ready(e) || s->error != EADDRINUSE
+				 ? ""
+				 : "; is another supd running for this node? Services stay down");
 		return true;
 	}
 	peer_io_open(e, s->path, take_fd(&fds[0]));
+	scribe_tell_loaded(e);
 	return true;
 }
 

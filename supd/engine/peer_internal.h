@@ -26,8 +26,6 @@ void peer_input(struct engine *e, unsigned own, const struct ip_addr *source,
 
 void peer_socket_init(struct engine *e);
 void peer_socket_init_peer(struct engine_peer *p);
-/* Whether there is a socket at all. */
-bool peer_socket_ready(const struct engine *e);
 /* A datagram by every path: 0 if it went out by one at least, else -errno of the first. */
 int peer_socket_send(struct engine_peer *p, const void *buf, size_t len);
 /* The path from `source` to our end `own`, or -1: that is no address of this peer. */

@@ -22,6 +22,10 @@
  *   is owed.
  *
  * Nothing is saved before it is known what the disk has: services not yet loaded would lose it.
+ *
+ * LOADED waits for a socket of the peer link, too: who has this node's address and port has its
+ * place in the cluster, and a second supd of the same node (with another prefix, say) must not
+ * begin.  A new engine that resumes finds its services loaded.
  */
 
 #define RETRY_PERIOD 1.0
@@ -209,8 +213,11 @@ static void complain_load(struct engine *e, int error)
 	log_error("state file: %s; services stay down, trying every second", strerror(error));
 }
 
-static void tell_loaded(struct engine *e)
+void scribe_tell_loaded(struct engine *e)
 {
+	if (!e->state_loaded || e->loaded_told || !peer_socket_ready(e))
+		return;
+	e->loaded_told = true;
 	for (uint32_t i = 0; i < e->m->n_services; i++) {
 		struct service_event ev = {.type = SERVICE_EV_LOADED,
 					   .persist = &e->services[i].disk};
@@ -245,7 +252,7 @@ static void handle_state(struct engine *e, const struct ipc_state *state)
 	e->state_error = 0;
 	e->state_bad_line = 0;
 	e->state_loaded = true;
-	tell_loaded(e);
+	scribe_tell_loaded(e);
 	if (anything_unsent(e))
 		send_save(e);
 }

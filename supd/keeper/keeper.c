@@ -67,7 +67,8 @@ static void init_service(struct keeper *k, uint32_t row)
 static void init_fds(struct keeper *k)
 {
 	int *const fds[] = { &k->self_pidfd,	   &k->self_pid_ns,	   &k->null_fd,
-			     &k->lock_fd,	   &k->control_fd,	   &k->log_pipe[0],
+			     &k->lock_fd,	   &k->state_lock_fd,	   &k->control_fd,
+			     &k->log_pipe[0],
 			     &k->log_pipe[1],	   &k->signal_fd,	   &k->base_fd,
 			     &k->tree_fd,	   &k->programs_fd,	   &k->node_fd,
 			     &k->programs_kill_fd, &k->programs_events_fd, &k->inotify_fd,
@@ -146,6 +147,7 @@ static void keeper_free(struct keeper *k)
 	fd_close(&k->log_pipe[1]);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		fd_close(fds[i]);
+	fd_close(&k->state_lock_fd);
 	fd_close(&k->lock_fd); /* last: now the next one may start */
 	free(k->services);
 	free(k->programs);
@@ -265,6 +267,8 @@ static int keeper_open(struct keeper *k)
 	int r = k->lock_fd >= 0 ? 0 : keeper_lock(k->m, &k->lock_fd);
 
 	if (r == 0)
+		r = rundir_lock_state(k->m, &k->state_lock_fd);
+	if (r == 0)
 		r = open_own_fds(k);
 	if (r == 0)
 		r = cgroup_tree_open(k);
@@ -290,6 +294,8 @@ static int keeper_adopt(struct keeper *k, int fd)
 		r = handover_read(k, fd);
 	if (r == 0)
 		service_arm_deadline(k);
+	if (r == 0) /* whoever took it while we exec'd: our programs are none of its business */
+		(void)rundir_lock_state(k->m, &k->state_lock_fd);
 	return r;
 }
 

@@ -13,6 +13,7 @@
 
 #include "common/fd.h"
 #include "common/log.h"
+#include "supd/keeper/pidfile.h"
 
 #define CONTROL_BACKLOG 64
 
@@ -38,6 +39,25 @@ void rundir_tree_name(const struct model *m, char *buf, size_t size)
 	snprintf(buf, size, "supd-%s-%s-%016llx", model_str(m, m->supd.cluster),
 		 model_node_name(m, (uint32_t)m->self),
 		 (unsigned long long)hash(model_str(m, m->supd.run_dir)));
+}
+
+int rundir_lock_state(const struct model *m, int *ret_fd)
+{
+	const char *dir = model_str(m, m->supd.state_dir);
+	char path[PATH_MAX];
+	pid_t holder = 0;
+	int n = snprintf(path, sizeof(path), "%s/%s.lock", dir,
+			 model_node_name(m, (uint32_t)m->self));
+	int r = n < 0 || (size_t)n >= sizeof(path) ? -ENAMETOOLONG
+						   : pidfile_lock(path, ret_fd, &holder);
+
+	if (r == -EBUSY) {
+		log_error("another supd runs for this node, pid %d: it holds %s", (int)holder, path);
+		return r;
+	}
+	if (r < 0)
+		log_warn("cannot lock %s: %s, going on without", path, strerror(-r));
+	return 0;
 }
 
 static int make_one(const struct model *m, struct model_str dir, mode_t mode)

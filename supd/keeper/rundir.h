@@ -13,6 +13,12 @@
 /* run_dir, state_dir and log_dir, with their parents; the last component belongs to `user`. */
 int rundir_make(const struct model *m);
 
+/*
+ * Lock state_dir/NODE.lock: one supd a node, whatever its run_dir is called.  -EBUSY: another supd
+ * has it.  A directory that takes no lock (read-only, full) is logged, and is no error.
+ */
+int rundir_lock_state(const struct model *m, int *ret_fd);
+
 /* The listening control socket, run_dir/supd.sock. */
 int rundir_bind_socket(const struct model *m, int *ret_fd);
 

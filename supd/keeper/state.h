@@ -193,7 +193,7 @@ struct keeper {
 	struct inherited inherited;
 
 	int self_pidfd, self_pid_ns, null_fd;
-	int lock_fd, control_fd;
+	int lock_fd, state_lock_fd, control_fd;
 	int log_pipe[2];
 	int signal_fd;
 	ev_io signal;

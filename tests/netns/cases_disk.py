@@ -2,9 +2,10 @@
 """Disks that hang, are full, cannot be written, or hold what they should not."""
 import os
 import stat
+import subprocess
 
 from case import case
-from lab import Lab, Failed, stays, wait_until
+from lab import Lab, Failed, die_with_parent, stays, wait_until
 
 
 def state_dir(node):
@@ -107,3 +108,45 @@ def logs_on_a_full_disk_cost_lines_and_nothing_else(bin_dir):
         lab.wait_active("a", 15)
         pid = lab.a.program()["pid"]
         stays(lambda: lab.a.program()["pid"] == pid, 3, "the program runs on")
+
+
+def another_supd(lab, where, *words):
+    """A second supd for node a, on the same host: (process, file of its log)."""
+    log = os.path.join(lab.dir, f"another-{where}.log")
+    with open(log, "ab") as out:
+        process = subprocess.Popen(
+            ["nsenter", f"--net={lab.ns_path('a')}", lab.supd, "-n", *words],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=die_with_parent)
+    return process, log
+
+
+@case
+def another_supd_for_the_same_node_starts_nothing(bin_dir):
+    """One with another run_dir, and one with another prefix: neither finds the first one's lock."""
+    with Lab(bin_dir, nodes=("a",), advert_int="200ms", wait_for_peer="1s") as lab:
+        lab.settle()
+        elsewhere = lab.config + ".elsewhere"
+        with open(lab.config, encoding="utf-8") as f:
+            text = f.read()
+        with open(elsewhere, "w", encoding="utf-8") as f:
+            f.write(text.replace("[supd]\n", "[supd]\nrun_dir = /run/elsewhere\n"))
+        process, log = another_supd(lab, "run_dir", "-c", elsewhere, "--prefix", lab.a.prefix)
+        try:
+            assert process.wait(10) != 0
+            with open(log, encoding="utf-8") as f:
+                text = f.read()
+            assert "var/lib/supd" in text and "another supd" in text, text
+        finally:
+            process.kill()
+            process.wait()
+        process, log = another_supd(lab, "prefix", "-c", lab.config, "--prefix",
+                                    os.path.join(lab.dir, "prefix"))
+        try:
+            def says_why():
+                with open(log, encoding="utf-8") as f:
+                    return "is another supd running" in f.read()
+            wait_until(says_why, 10, "the second one says why it does nothing")
+            stays(lambda: len(lab.instances()) == 1 and lab.a.is_active(), 4, "one instance")
+        finally:
+            process.terminate()
+            process.wait(20)

@@ -33,6 +33,13 @@ static struct {
 	} ev[EVENTS_MAX];
 } events; /* of the stub below, which has no other way to the test */
 
+static bool peer_socket; /* of the stub below */
+
+bool peer_socket_ready(const struct engine *e)
+{
+	return peer_socket;
+}
+
 void engine_service_event(struct engine *e, uint32_t row, const struct service_event *ev)
 {
 	assert_true(events.n < EVENTS_MAX);
@@ -74,6 +81,7 @@ static int set_up(void **state)
 	f->save = malloc(sizeof(*f->save));
 	f->scribe.fd = -1;
 	events.n = 0;
+	peer_socket = true;
 	*state = f;
 	return 0;
 }
@@ -177,6 +185,24 @@ static void a_missing_file_is_the_first_start(void **state)
 	assert_event(0, 0, SERVICE_EV_LOADED, 0, false);
 	assert_event(1, 1, SERVICE_EV_LOADED, 0, false);
 	assert_int_equal(events.ev[0].term_seen, 0);
+}
+
+/* Whoever else has this node's address and port is this node. */
+static void nothing_is_loaded_before_the_peer_link_has_a_socket(void **state)
+{
+	struct fixture *f = *state;
+
+	peer_socket = false;
+	open_scribe(f);
+	assert_int_equal(next_order(f), IPC_STATE_LOAD);
+	scribe_tell_loaded(f->e);
+	answer_state(f, ENOENT, "");
+	assert_int_equal(events.n, 0);
+	peer_socket = true;
+	scribe_tell_loaded(f->e);
+	assert_int_equal(events.n, 2);
+	scribe_tell_loaded(f->e); /* a socket of another path */
+	assert_int_equal(events.n, 2);
 }
 
 static char *text_with_terms(struct fixture *f, uint64_t t0, uint64_t t1)
@@ -371,6 +397,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t(a_missing_file_is_the_first_start),
+		t(nothing_is_loaded_before_the_peer_link_has_a_socket),
 		t(a_save_during_loading_keeps_what_others_have_on_disk),
 		t(a_damaged_file_is_not_taken_for_none),
 		t(nothing_is_saved_before_the_disk_is_known),
