@@ -60,8 +60,9 @@ struct draft_service {
 struct draft_program {
 	struct draft_head h;
 	struct model_program m;
-	uint32_t service, user, group, stdout_logfile, stderr_logfile;
+	uint32_t service, user, group, stdout_logfile, stderr_logfile, environment_file;
 	struct model_strv environment; /* in scratch */
+	struct model_strv file_environment; /* that of environment_file, in scratch */
 	struct model_strv requires;    /* names, in scratch */
 };
 

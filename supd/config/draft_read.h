@@ -17,6 +17,8 @@ int draft_read_text(struct draft *d, const char *text, size_t len);
 int draft_resolve(struct draft *d, const char *node, const char *prefix);
 /* The part of it that asks the user database. */
 int draft_resolve_users(struct draft *d);
+/* The lines of environment_file, where there is one. */
+int draft_read_environment_file(struct draft *d, struct draft_program *p);
 
 /* What must hold between keys and between sections. */
 void draft_validate(struct draft *d);

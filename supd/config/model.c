@@ -187,6 +187,14 @@ static bool probe_ok(const struct block *b, const struct model_probe *p)
 	       strv_ok(b, p->argv) && (p->kind == MODEL_PROBE_EXEC) == (p->argv.count > 0);
 }
 
+static bool limits_ok(const struct model_program *p)
+{
+	for (size_t i = 0; i < MODEL_RLIMITS; i++)
+		if (!bool_ok(&p->rlimits[i].set))
+			return false;
+	return true;
+}
+
 static bool requires_ok(const struct model *m, const struct model_program *p)
 {
 	if (p->n_requires > MODEL_REQUIRES_MAX)
@@ -204,7 +212,7 @@ static bool program_ok(const struct model *m, const struct block *b, const struc
 	       str_ok(b, p->user_name) && p->n_groups <= MODEL_GROUPS_MAX &&
 	       bool_ok(&p->autostart) && (unsigned)p->autorestart <= MODEL_RESTART_NEVER &&
 	       strv_ok(b, p->pre_start) && strv_ok(b, p->post_stop) && probe_ok(b, &p->ready) &&
-	       probe_ok(b, &p->health) && requires_ok(m, p) && bool_ok(&p->redirect_stderr) && str_ok(b, p->stdout_logfile) &&
+	       probe_ok(b, &p->health) && requires_ok(m, p) && limits_ok(p) && bool_ok(&p->redirect_stderr) && str_ok(b, p->stdout_logfile) &&
 	       str_ok(b, p->stderr_logfile);
 }
 

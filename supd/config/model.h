@@ -132,6 +132,14 @@ struct model_probe {
 	struct model_strv argv;	     /* of EXEC */
 };
 
+#define MODEL_RLIMITS 16 /* RLIM_NLIMITS */
+#define MODEL_INHERIT INT32_MIN /* as supd was started */
+
+struct model_rlimit {
+	bool set;
+	uint64_t soft, hard; /* RLIM_INFINITY: none */
+};
+
 enum model_autorestart { MODEL_RESTART_ALWAYS, MODEL_RESTART_UNEXPECTED, MODEL_RESTART_NEVER };
 
 struct model_program {
@@ -162,6 +170,10 @@ struct model_program {
 	mtime ready_timeout;
 	mtime health_interval, health_timeout;
 	uint32_t health_fall; /* failures in a row that count */
+	int nice, oom_score_adj; /* MODEL_INHERIT */
+	struct model_rlimit rlimits[MODEL_RLIMITS];
+	uint64_t memory_max; /* bytes of the whole tree; 0: no limit */
+	uint32_t cpu_max;    /* percent of one CPU; 0: no limit */
 	uint32_t n_requires;
 	int requires[MODEL_REQUIRES_MAX]; /* rows of programs */
 	uint64_t logfile_maxbytes; /* 0: never rotated */

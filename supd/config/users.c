@@ -83,15 +83,38 @@ static void resolve_supd(struct draft *d)
 
 /* ---- the environment of a program ------------------------------------------------------------ */
 
-static bool is_set(const struct draft *d, const struct draft_program *p, const char *name)
+/* Of a word NAME=VALUE, or of the name alone. */
+static bool list_has(const struct draft *d, struct model_strv list, const char *name)
 {
-	const char *word = pool_at(&d->scratch, p->environment.off);
-	size_t n = strlen(name);
+	const char *word = list.count > 0 ? pool_at(&d->scratch, list.off) : NULL;
+	size_t n = strcspn(name, "=");
 
-	for (uint32_t i = 0; i < p->environment.count; i++, word = parse_strv_next(word))
+	for (uint32_t i = 0; i < list.count; i++, word = parse_strv_next(word))
 		if (strncmp(word, name, n) == 0 && word[n] == '=')
 			return true;
 	return false;
+}
+
+static bool is_set(const struct draft *d, const struct draft_program *p, const char *name)
+{
+	return list_has(d, p->environment, name) || list_has(d, p->file_environment, name);
+}
+
+/* The words of a list that `over` does not have. */
+static int add_list(struct draft *d, struct draft_program *p, struct model_strv list,
+		    struct model_strv over)
+{
+	const char *word = list.count > 0 ? pool_at(&d->scratch, list.off) : NULL;
+	uint32_t off;
+	int r = 0;
+
+	for (uint32_t i = 0; i < list.count && r == 0; i++, word = parse_strv_next(word)) {
+		if (list_has(d, over, word))
+			continue;
+		r = pool_add_str(&d->strings, word, &off);
+		p->m.env.count++;
+	}
+	return r;
 }
 
 static int add_variable(struct draft *d, struct draft_program *p, const char *name,
@@ -107,7 +130,7 @@ static int add_variable(struct draft *d, struct draft_program *p, const char *na
 	return pool_add_str(&d->strings, word, &off);
 }
 
-/* PATH and what a login would set, and over it what the file says. */
+/* PATH and what a login would set, over it environment_file, over that environment. */
 static int add_environment(struct draft *d, struct draft_program *p, const struct passwd *pw)
 {
 	const struct {
@@ -119,22 +142,15 @@ static int add_environment(struct draft *d, struct draft_program *p, const struc
 		{"LOGNAME", pw->pw_name},
 		{"SHELL", *pw->pw_shell != '\0' ? pw->pw_shell : "/bin/sh"},
 	};
-	const char *word;
-	uint32_t off;
-	int r = 0;
+	static const struct model_strv nothing = {0};
+	int r = draft_read_environment_file(d, p);
 
 	p->m.env.off = d->strings.base + (uint32_t)d->strings.len;
 	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]) && r == 0; i++)
 		r = add_variable(d, p, defaults[i].name, defaults[i].value);
-	if (p->environment.count == 0)
-		return r;
-	word = pool_at(&d->scratch, p->environment.off);
-	for (uint32_t i = 0; i < p->environment.count && r == 0; i++) {
-		r = pool_add_str(&d->strings, word, &off);
-		word = parse_strv_next(word);
-		p->m.env.count++;
-	}
-	return r;
+	if (r == 0)
+		r = add_list(d, p, p->file_environment, p->environment);
+	return r < 0 ? r : add_list(d, p, p->environment, nothing);
 }
 
 /* ---- a program's user ------------------------------------------------------------------------ */

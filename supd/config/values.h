@@ -51,5 +51,11 @@ int value_command(struct value *v);       /* model_strv */
 int value_environment(struct value *v);   /* model_strv in scratch */
 int value_requires(struct value *v);      /* model_strv in scratch */
 int value_probe(struct value *v);         /* model_probe */
+int value_int(struct value *v);           /* int; a choice's word stands for its value */
+int value_rlimit(struct value *v);        /* model_rlimit: a number, or SOFT:HARD */
+int value_rlimit_size(struct value *v);   /* model_rlimit: sizes */
+int value_percent(struct value *v);       /* uint32_t; a choice's word stands for its value */
+/* NAME=VALUE that a program may be given, the first of the list `words` or a later one. */
+int value_check_variable(struct value *v, const char *words, const char *word);
 
 #endif

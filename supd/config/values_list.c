@@ -244,7 +244,7 @@ static bool same_variable(const char *a, const char *b)
 	return strncmp(a, b, n + 1) == 0;
 }
 
-static int check_variable(struct value *v, const char *words, const char *word)
+int value_check_variable(struct value *v, const char *words, const char *word)
 {
 	int n = (int)strcspn(word, "=");
 
@@ -272,7 +272,7 @@ int value_environment(struct value *v)
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; i < words.count; i++, word = parse_strv_next(word)) {
-		r = check_variable(v, buf, word);
+		r = value_check_variable(v, buf, word);
 		if (r < 0)
 			return r;
 	}

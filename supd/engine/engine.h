@@ -167,6 +167,11 @@ struct program_watch {
 	char why[96]; /* the last answer */
 };
 
+struct program_usage { /* program_usage.c; -1: not known */
+	mtime at;	   /* 0: nobody has looked */
+	int64_t processes, memory, cpu_ms;
+};
+
 struct engine_program {
 	struct engine *engine;
 	uint32_t row;
@@ -178,6 +183,7 @@ struct engine_program {
 	bool adopting;	 /* the present step takes over what an engine before has started */
 	uint64_t hook_order; /* pre_start or post_stop under way; 0: none */
 	struct program_watch watch;
+	struct program_usage usage;
 	struct {
 		int fd; /* -1: it has none */
 		struct ev_io io;
@@ -393,6 +399,8 @@ void program_io_spawn_failed(struct engine *e, const struct ipc_spawn_failed *f)
 void program_io_exited(struct engine *e, const struct ipc_exited *x);
 void program_io_gone(struct engine *e, const struct ipc_gone *g);
 void program_io_hook_done(struct engine *e, const struct ipc_hook_done *d);
+/* Look what programs use: those of the longest time first, for at most a few milliseconds. */
+void program_io_look(struct engine *e);
 /* The socket of sd_notify(3); takes over fd. */
 void program_notify_open(struct engine *e, uint32_t row, int fd);
 

@@ -61,6 +61,7 @@ static bool on_welcome(struct engine *e, const struct ipc_welcome *w, int *fds)
 {
 	e->welcome = *w;
 	e->welcome.cgroup[sizeof(e->welcome.cgroup) - 1] = '\0';
+	e->welcome.mount[sizeof(e->welcome.mount) - 1] = '\0';
 	e->keeper_pid = w->keeper_pid;
 	e->supd_started = w->started;
 	e->engine_restarts = w->engine_restarts;

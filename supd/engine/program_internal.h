@@ -33,5 +33,7 @@ void program_notify_drain(struct engine_program *ep);
 void program_notify_forget(struct engine_program *ep);
 /* After each step of the program. */
 void program_notify_update(struct engine_program *ep);
+/* The cgroup v2 of a process, below the mount: 0 or -errno. */
+int program_cgroup(pid_t pid, char *buf, size_t size);
 
 #endif

@@ -62,8 +62,8 @@ static ssize_t receive(int fd, char *buf, size_t size, union notify_control *con
 
 /* ---- whose it is ------------------------------------------------------------------------------------- */
 
-/* The line of cgroup v2 in /proc/PID/cgroup: 0 or -errno. */
-static int cgroup_of(pid_t pid, char *buf, size_t size)
+/* From the line of cgroup v2 in /proc/PID/cgroup. */
+int program_cgroup(pid_t pid, char *buf, size_t size)
 {
 	char path[48], text[2048], *line;
 	int fd;
@@ -106,7 +106,7 @@ static bool is_its_own(struct engine_program *ep, pid_t pid)
 	char path[1024];
 	uint64_t missed;
 
-	if (!ep->engine->welcome.has_cgroup || cgroup_of(pid, path, sizeof(path)) < 0 ||
+	if (!ep->engine->welcome.has_cgroup || program_cgroup(pid, path, sizeof(path)) < 0 ||
 	    is_in_leaf(ep, path))
 		return true;
 	if (ratelimit_pass(&ep->notify.stranger, mtime_now(), &missed))

@@ -236,20 +236,24 @@ static json_t *program_json(const struct engine *e, uint32_t row, mtime now)
 {
 	const struct engine_program *ep = &e->programs[row];
 	const struct program_fsm *p = &ep->fsm;
+	bool known = p->main_alive && ep->usage.at != 0;
 	bool waits = p->state == PROGRAM_STATE_BACKOFF && p->next_start != MTIME_NEVER;
 	json_t *service = ep->service == MODEL_NONE
 				  ? json_null()
 				  : text_or_null(model_service_name(e->m, (uint32_t)ep->service));
 
 	return json_pack(
-		"{s:s, s:o, s:s, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:n, s:n}", "name",
+		"{s:s, s:o, s:s, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
 		model_program_name(e->m, row), "service", service, "state",
 		program_state_name(p->state), "wanted", p->wanted ? 1 : 0, "ready", p->ready ? 1 : 0,
 		"pid", number_or_null(p->pid, p->main_alive), "uptime_ms",
 		p->main_alive ? age_ms(p->started_at, now) : json_null(), "restarts", restarts(p),
 		"next_start_ms",
 		number_or_null(mtime_to_ms(mtime_max(p->next_start - now, 0)), waits), "last_exit",
-		last_exit(p), "last_error", last_error(p), "probe", probe_json(ep), "processes", "memory_bytes", "cpu_ms");
+		last_exit(p), "last_error", last_error(p), "probe", probe_json(ep), "processes",
+		number_or_null(ep->usage.processes, known && ep->usage.processes >= 0),
+		"memory_bytes", number_or_null(ep->usage.memory, known && ep->usage.memory >= 0),
+		"cpu_ms", number_or_null(ep->usage.cpu_ms, known && ep->usage.cpu_ms >= 0));
 }
 
 /* ---- nodes ----------------------------------------------------------------------------------------------- */

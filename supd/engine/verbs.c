@@ -467,6 +467,7 @@ static void verb_logs(struct control_request *r)
 
 static void verb_status(struct control_request *r)
 {
+	program_io_look(r->engine);
 	control_done_reply(r, control_status_json(r->engine, mtime_now()));
 }
 

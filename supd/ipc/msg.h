@@ -223,7 +223,8 @@ struct ipc_welcome {
 	uint32_t engine_restarts;
 	bool has_cgroup, has_cgroup_kill;
 	uint8_t pad_cgroup[2];
-	char cgroup[256]; /* path of the tree below its mount, for status */
+	char cgroup[256]; /* path of the tree below its mount */
+	char mount[256];  /* of cgroup v2 */
 };
 
 /*
@@ -265,7 +266,7 @@ struct ipc_spawned {
 	X(ORDER, "order") X(GUARD, "guard") X(CGROUP, "cgroup") X(CLONE, "clone")                  \
 	X(NAMESPACE, "namespace") X(LOG, "log") X(GROUP, "group") X(USER, "user")                  \
 	X(DIRECTORY, "directory") X(DEADLINE, "deadline") X(EXEC, "exec")                          \
-	X(PRE_START, "pre_start")
+	X(PRE_START, "pre_start") X(RLIMIT, "rlimit")
 
 enum ipc_stage {
 #define X(name, text) IPC_STAGE_##name,

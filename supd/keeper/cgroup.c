@@ -370,3 +370,19 @@ int cgroup_leaf_kill(const struct cgroup_leaf *l)
 {
 	return l->dir_fd < 0 ? 0 : cgroup_kill(l->dir_fd, l->kill_fd);
 }
+
+int cgroup_write(int dir_fd, const char *file, const char *text)
+{
+	int fd = openat(dir_fd, file, O_WRONLY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return -errno;
+	r = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return r;
+}
+
+int cgroup_enable(int dir_fd, const char *controller)
+{
+	return cgroup_write(dir_fd, "cgroup.subtree_control", controller);
+}

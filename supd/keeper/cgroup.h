@@ -56,6 +56,11 @@ int cgroup_leaf_open(int parent_fd, const char *name, struct cgroup_leaf *ret);
 void cgroup_leaf_drop(struct cgroup_leaf *l);
 /* Kill all that is in it or below: dead when this returns. */
 int cgroup_leaf_kill(const struct cgroup_leaf *l);
+/* Let the directories below it have limits ("+memory"): 0; -ENOENT: no such controller. */
+int cgroup_enable(int dir_fd, const char *controller);
+/* Write a file of it: 0; -ENOENT: there is none, for want of its controller. */
+int cgroup_write(int dir_fd, const char *file, const char *text);
+
 /* 1: something lives in it, 0: empty, or -errno. */
 int cgroup_populated(int events_fd);
 

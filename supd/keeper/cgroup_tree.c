@@ -132,6 +132,31 @@ static int open_programs(struct keeper *k)
 	return r;
 }
 
+/*
+ * From the base down to the parents of the leaves.  Where a controller is not to be had, a leaf has
+ * no file for the limit, and that is said when it is to be set (run_leaf.c).
+ */
+static void enable_controllers(const struct keeper *k)
+{
+	static const char *const wanted[] = { "+memory", "+cpu" };
+	const int levels[] = { k->base_fd, k->tree_fd, k->programs_fd, k->node_fd };
+
+	for (size_t c = 0; c < sizeof(wanted) / sizeof(wanted[0]); c++) {
+		for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
+			cgroup_enable(levels[i], wanted[c]);
+		for (uint32_t i = 0; i < k->m->n_services; i++)
+			cgroup_enable(k->services[i].dir_fd, wanted[c]);
+	}
+}
+
+static bool any_limit(const struct model *m)
+{
+	for (uint32_t i = 0; i < m->n_programs; i++)
+		if (model_program(m, i)->memory_max > 0 || model_program(m, i)->cpu_max > 0)
+			return true;
+	return false;
+}
+
 static int make_programs(struct keeper *k, const char *tree_path)
 {
 	struct cgroup_leaf l;
@@ -173,6 +198,8 @@ static int open_tree(struct keeper *k)
 		r = rundir_record_cgroup(k->m, path);
 	if (r == 0)
 		r = make_programs(k, path);
+	if (r == 0 && any_limit(k->m))
+		enable_controllers(k);
 	k->has_cgroup = r == 0;
 	k->has_cgroup_kill = k->has_cgroup && k->self_leaf.kill_fd >= 0;
 	return r;

@@ -157,6 +157,14 @@ static void check_gone(struct hook *h)
 	ending_poll(k);
 }
 
+/* Whose environment it has; NULL: root's. */
+static const struct model_program *program_of(const struct hook *h)
+{
+	if (hook_is_of_service((enum ipc_hook_kind)h->order.kind))
+		return NULL;
+	return model_program(h->k->m, (uint32_t)h->order.row);
+}
+
 /* Read what there is; at EOF the child has left our memory. */
 static void read_exec(struct hook *h)
 {
@@ -179,7 +187,7 @@ static void read_exec(struct hook *h)
 	fd_close(&h->exec_fd);
 	spawn_free_block(&h->block, h->block_size);
 	if (!h->failed)
-		spawn_restore_oom(h->k, h->pid);
+		spawn_set_oom(h->k, program_of(h), h->pid);
 }
 
 static void on_exec(struct ev_loop *loop, ev_io *w, int revents)

@@ -193,6 +193,7 @@ static void welcome(struct keeper *k)
 	const int fds[] = { k->self_leaf.kill_fd, k->programs_kill_fd, k->programs_events_fd };
 
 	memcpy(m.cgroup, k->programs_path, sizeof(m.cgroup));
+	memcpy(m.mount, k->place.mount, sizeof(m.mount));
 	role_send(&k->roles[ROLE_ENGINE], &m, sizeof(m), fds, k->has_cgroup_kill ? 3 : 0);
 }
 

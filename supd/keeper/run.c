@@ -211,7 +211,7 @@ static void read_exec(struct keeper *k, struct program *p)
 	if (p->run.state != RUN_STARTING)
 		return;
 	p->run.state = RUN_UP;
-	spawn_restore_oom(k, p->run.pid);
+	spawn_set_oom(k, model_program(k->m, p->row), p->run.pid);
 	tell_spawned(k, p);
 	run_refill(k);
 }

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "supd/keeper/run_internal.h"
 
 /*
@@ -23,6 +25,33 @@ void run_watch_leaf(struct keeper *k, struct cgroup_leaf *l)
 	l->wd = inotify_add_watch(k->inotify_fd, path, IN_MODIFY);
 }
 
+/* Before anything is in it.  What is not to be had is said once. */
+static void set_limit(const struct keeper *k, const struct program *p, const char *key,
+		      const char *file, const char *text)
+{
+	int r = cgroup_write(p->next.dir_fd, file, text);
+
+	if (r < 0 && p->leaf_n == 2) /* the number after that of the first leaf */
+		log_warn("program %s: %s is not enforced: %s, going on without it",
+			 model_program_name(k->m, p->row), key,
+			 r == -ENOENT ? "cgroup v2 has no such controller here" : strerror(-r));
+}
+
+static void set_limits(const struct keeper *k, const struct program *p)
+{
+	const struct model_program *mp = model_program(k->m, p->row);
+	char text[48];
+
+	if (mp->memory_max > 0) {
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)mp->memory_max);
+		set_limit(k, p, "memory_max", "memory.max", text);
+	}
+	if (mp->cpu_max > 0) { /* microseconds of each 100 ms */
+		snprintf(text, sizeof(text), "%llu 100000", 1000ull * mp->cpu_max);
+		set_limit(k, p, "cpu_max", "cpu.max", text);
+	}
+}
+
 int run_make_leaf(struct keeper *k, struct program *p)
 {
 	struct service *s = run_service(k, p);
@@ -32,9 +61,11 @@ int run_make_leaf(struct keeper *k, struct program *p)
 		return 0;
 	r = cgroup_leaf_make(s ? s->dir_fd : k->node_fd, model_program_name(k->m, p->row),
 			     &p->leaf_n, &p->next);
-	if (r == 0)
-		run_watch_leaf(k, &p->next);
-	return r;
+	if (r < 0)
+		return r;
+	set_limits(k, p);
+	run_watch_leaf(k, &p->next);
+	return 0;
 }
 
 void run_drop_leaf(struct keeper *k, struct cgroup_leaf *l)

@@ -161,8 +161,9 @@ static void put_child(const struct keeper *k, const struct program *p, const str
 		.n_groups = mp->n_groups,
 		.groups = mp->groups,
 		.umask = mp->umask,
-		.nice = k->inherited.nice,
+		.nice = mp->nice == MODEL_INHERIT ? k->inherited.nice : mp->nice,
 		.nofile = k->inherited.nofile,
+		.rlimits = mp->rlimits,
 		.keeper = g ? 0 : getpid(),
 		.valid_until = o->valid_until,
 	};
@@ -414,12 +415,13 @@ int spawn_hook(struct keeper *k, struct hook *hook, const struct guard *g)
  * Not the child's work: as long as it shares the keeper's memory, what it writes is set for the
  * keeper too (fs/proc/base.c, __set_oom_adj).
  */
-void spawn_restore_oom(const struct keeper *k, pid_t pid)
+void spawn_set_oom(const struct keeper *k, const struct model_program *mp, pid_t pid)
 {
+	bool own = mp && mp->oom_score_adj != MODEL_INHERIT;
 	char text[16];
 
-	if (!k->inherited.oom_changed)
+	if (!own && !k->inherited.oom_changed)
 		return;
-	snprintf(text, sizeof(text), "%d", k->inherited.oom_score_adj);
+	snprintf(text, sizeof(text), "%d", own ? mp->oom_score_adj : k->inherited.oom_score_adj);
 	process_write_proc(pid, "oom_score_adj", text);
 }

@@ -26,8 +26,8 @@ int spawn_program(struct keeper *k, struct program *p, const struct ipc_start *s
  */
 int spawn_hook(struct keeper *k, struct hook *hook, const struct guard *g);
 
-/* After exec: give the program the oom_score_adj that supd was started with. */
-void spawn_restore_oom(const struct keeper *k, pid_t pid);
+/* After exec: give it the oom_score_adj of its program (NULL: none), or that of supd's start. */
+void spawn_set_oom(const struct keeper *k, const struct model_program *mp, pid_t pid);
 
 /* The stack and arguments of a child that has exec'd or died. */
 void spawn_free_block(void **block, size_t size);

@@ -57,7 +57,7 @@ RAW_CODE static void unblock_signals(void)
 	RAW4(rt_sigprocmask, SIG_SETMASK, &none, 0, KERNEL_SIGSET_SIZE);
 }
 
-/* Back to what supd was started with.  oom_score_adj is not here: see spawn_restore_oom(). */
+/* Back to what supd was started with.  oom_score_adj is not here: see spawn_set_oom(). */
 RAW_CODE static void reset_scheduling(const struct spawn_child *c)
 {
 	int other = 0;
@@ -65,6 +65,17 @@ RAW_CODE static void reset_scheduling(const struct spawn_child *c)
 	RAW3(sched_setscheduler, 0, SCHED_OTHER, &other);
 	RAW3(setpriority, PRIO_PROCESS, 0, c->nice);
 	RAW4(prlimit64, 0, RLIMIT_NOFILE, &c->nofile, 0);
+}
+
+RAW_CODE static void set_limits(const struct spawn_child *c)
+{
+	for (int i = 0; c->rlimits && i < MODEL_RLIMITS; i++) {
+		struct rlimit l = { c->rlimits[i].soft, c->rlimits[i].hard };
+		long r = c->rlimits[i].set ? RAW4(prlimit64, 0, i, &l, 0) : 0;
+
+		if (r < 0)
+			fail(c, IPC_STAGE_RLIMIT, r);
+	}
 }
 
 RAW_CODE static void set_descriptors(const struct spawn_child *c)
@@ -121,6 +132,7 @@ RAW_CODE void spawn_child(void *arg)
 	reset_dispositions();
 	RAW0(setsid);
 	reset_scheduling(c);
+	set_limits(c);
 	if (c->mnt_ns >= 0)
 		r = RAW2(setns, c->mnt_ns, CLONE_NEWNS);
 	if (r < 0)

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "common/mtime.h"
+#include "supd/config/model.h"
 
 /* Everything that the child needs, prepared by the keeper, in whose memory the child runs. */
 struct spawn_child {
@@ -22,6 +23,7 @@ struct spawn_child {
 	mode_t umask;
 	int nice;
 	struct rlimit nofile;
+	const struct model_rlimit *rlimits; /* MODEL_RLIMITS of them; NULL: none */
 	pid_t keeper; /* must be the parent still; 0: cannot be seen from here */
 	mtime valid_until;
 };

@@ -21,6 +21,7 @@
 #include <grp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -187,6 +188,30 @@ static void report_lists(FILE *f)
 	fputc('\n', f);
 }
 
+static void report_limits(FILE *f)
+{
+	static const struct {
+		const char *name;
+		int resource;
+	} rows[] = {
+		{"core", RLIMIT_CORE}, {"nproc", RLIMIT_NPROC}, {"stack", RLIMIT_STACK},
+		{"memlock", RLIMIT_MEMLOCK},
+	};
+	struct rlimit l;
+	FILE *oom = fopen("/proc/self/oom_score_adj", "re");
+	int adj = 0;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (getrlimit(rows[i].resource, &l) == 0)
+			fprintf(f, "%s=%lld:%lld\n", rows[i].name, (long long)l.rlim_cur,
+				(long long)l.rlim_max);
+	if (oom != NULL && fscanf(oom, "%d", &adj) == 1)
+		fprintf(f, "oom=%d\n", adj);
+	if (oom != NULL)
+		fclose(oom);
+	fprintf(f, "nice=%d\nscheduler=%d\n", getpriority(PRIO_PROCESS, 0), sched_getscheduler(0));
+}
+
 /* Written whole under another name and renamed: a reader never sees half of it. */
 static void report(const char *path)
 {
@@ -206,6 +231,7 @@ static void report(const char *path)
 		(unsigned)mask, getcwd(cwd, sizeof(cwd)) != NULL ? cwd : "?", (int)getsid(0),
 		(unsigned long long)nofile.rlim_cur);
 	report_lists(f);
+	report_limits(f);
 	for (char **e = environ; *e != NULL; e++)
 		fprintf(f, "env:%s\n", *e);
 	if (fclose(f) != 0 || rename(temporary, path) != 0)

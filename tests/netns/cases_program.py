@@ -7,7 +7,7 @@ import signal
 import time
 
 from case import case
-from lab import Failed, Lab, alive, pick, wait_until
+from lab import Failed, Lab, Skip, alive, cgroup2_root, pick, wait_until
 
 HEALTH = "127.0.0.1:8001"
 
@@ -231,3 +231,68 @@ def an_engine_that_is_replaced_knows_who_was_ready(bin_dir):
         assert lab.a.program("q")["state"] == "starting"
         wait_state(lab.a, "q", "running")
         assert lab.a.program("q")["restarts"]["total"] == 0
+
+
+# ---- environment, limits, resources ---------------------------------------------------------------
+
+
+@case(sanitized=True)
+def environment_and_limits_are_as_the_file_says(bin_dir):
+    with Lab(bin_dir, nodes=("a",)) as lab:
+        with open(os.path.join(lab.dir, "vars"), "w", encoding="utf-8") as f:
+            f.write("# comment\n\nA=from file\nB='quoted # ; '\nHOME=/elsewhere\nPATH=/bin\n")
+        keys = (f"user = nobody\nenvironment = A=over\nenvironment_file = {lab.dir}/vars\n"
+                "nice = 7\noom_score_adj = 300\nrlimit_nofile = 123:456\nrlimit_core = 0\n"
+                "rlimit_stack = 4MB:unlimited\nrlimit_nproc = 77\nmemory_max = 64MB\n")
+        lab.write_config(extra=local("p", f"{lab.fakesvc} --report {lab.dir}/report", keys))
+        os.chmod(lab.dir, 0o777)
+        lab.a.start()
+        lines = wait_until(lambda: read(lab, "report").split("\n")[:-1], 5, "a report")
+        for line in ("nice=7", "nofile=123", "core=0:0", f"stack={4 << 20}:-1", "nproc=77:77",
+                     "env:A=over", "env:B=quoted # ; ", "env:HOME=/elsewhere", "env:USER=nobody",
+                     "env:PATH=/bin", "env:SUPD_PROGRAM=p", "scheduler=0", "umask=022"):
+            assert line in lines, f"no {line} in {lines}"
+        # Set by the keeper once the program has begun, so the report may have been before it.
+        pid = wait_state(lab.a, "p", "running")["pid"]
+        wait_until(lambda: file_of(pid, "oom_score_adj") == "300\n", 5, "oom_score_adj")
+        if not has_controller("memory"):
+            assert "memory_max is not enforced" in log_of(lab.a)
+
+
+def file_of(pid, name):
+    with open(f"/proc/{pid}/{name}", encoding="utf-8") as f:
+        return f.read()
+
+
+def has_controller(name):
+    with open(os.path.join(cgroup2_root(), "cgroup.controllers"), encoding="utf-8") as f:
+        return name in f.read().split()
+
+
+@case
+def memory_max_holds_where_the_controller_is(bin_dir):
+    if not has_controller("memory"):
+        raise Skip("cgroup v2 has no memory controller here")
+    with lab_of(bin_dir, local("p", "/usr/bin/python3 -c 'x = bytearray(100 << 20); input()'",
+                               "memory_max = 20MB\nstopsignal = KILL\n")) as lab:
+        row = after_deaths(lab.a, "p")
+        assert row["last_exit"]["signal"] == "KILL", row
+
+
+@case
+def status_says_what_a_program_uses(bin_dir):
+    with lab_of(bin_dir, local("p", "{fakesvc} --tree 3 --tick 1"),
+                local("busy", "/bin/sh -c 'while :; do :; done'"),
+                local("off", "{fakesvc}", "autostart = no\n")) as lab:
+        wait_state(lab.a, "busy", "running")
+        row = wait_until(lambda: (p := lab.a.program("p")) and p["processes"] == 7 and p, 5,
+                         "7 processes")
+        assert 1 << 20 < row["memory_bytes"] < 1 << 30, row
+        busy = wait_until(lambda: (p := lab.a.program("busy")) and (p["cpu_ms"] or 0) >= 100 and p, 10,
+                          "cpu time")
+        assert busy["processes"] == 1, busy
+        off = lab.a.program("off")
+        assert [off[k] for k in ("processes", "memory_bytes", "cpu_ms")] == [None] * 3, off
+        lab.a.supctl_ok("stop", "busy")
+        assert lab.a.program("busy")["last_exit"] == {"code": None, "signal": "TERM",
+                                                      "reason": "asked"}

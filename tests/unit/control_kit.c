@@ -52,6 +52,10 @@ void service_io_reconcile(struct engine *e, uint32_t row)
 	kit->n_reconciles++;
 }
 
+void program_io_look(struct engine *e)
+{
+}
+
 void program_io_reconcile_local(struct engine *e)
 {
 	kit->n_reconciles++;
