@@ -114,10 +114,10 @@ void svc_on_advert(struct svc_step *x, const struct service_event *ev)
 		return;
 	if (svc_plain(s, ev->peer))
 		svc_plain_advert(x, ev);
-	if (ev->priority == 0)
-		s->peers[ev->peer].advert = 0;
-	else
+	if (ev->priority != 0)
 		note_advert(s, ev->peer, x->now);
+	else if (svc_plain(s, ev->peer))
+		s->peers[ev->peer].advert = 0;
 	if (!is_believed(s, ev->peer, ev->priority, x->now))
 		return;
 	step_vrrp(x, ev);

@@ -45,6 +45,7 @@ static mtime time_to_takeover(struct kit *k, mtime kernel_answers)
 		kit_tick(k, OFTEN);
 		kit_gateway(k);
 		forge(k, 100, ADV);
+		forge(k, 0, ADV);
 		if (k->now - start <= kernel_answers && service_wants_conflict_probe(&k->s, k->now))
 			answer_for_the_address(k);
 	}
