@@ -184,7 +184,7 @@ def peer_link_blocked_alone_is_an_alarm_not_a_takeover(bin_dir):
         program = lab.a.program()["pid"]
         lab.drop('iifname "a" udp dport 7112', 'iifname "b" udp dport 7112')
         # Longer than adverts are believed where nobody answers for the address.
-        stays(lambda: lab.b.state() == "backup", 7, "b keeps still")
+        stays(lambda: lab.b.state() == "backup", 4, "b keeps still")
         assert lab.a.program()["pid"] == program
         wait_until(lambda: "peer_link" in lab.b.alarms(), 3, "the alarm")
 
