@@ -109,10 +109,15 @@ void svc_on_refused(struct svc_step *x, const struct service_event *ev)
 		svc_abandon(x, 0);
 }
 
+static bool refused_lately(const struct service_fsm *s, unsigned p, mtime now)
+{
+	return svc_within(now, s->peers[p].refused, 3 * s->config.advert_int);
+}
+
 bool svc_plain_refused(const struct service_fsm *s, mtime now)
 {
 	for (unsigned p = 0; p < s->config.n_nodes; p++) {
-		if (svc_within(now, s->peers[p].refused, 3 * s->config.advert_int))
+		if (refused_lately(s, p, now))
 			return true;
 	}
 	return false;
@@ -179,5 +184,6 @@ bool svc_plain_may_answer(const struct service_fsm *s, unsigned p, mtime now)
 		return true;
 	if (s->state == SERVICE_STATE_TAKING_OVER && s->phase != SERVICE_PHASE_FENCE)
 		return false;
-	return speaks(s, p, now) || svc_within(now, s->peers[p].released, delay);
+	return speaks(s, p, now) || refused_lately(s, p, now) ||
+	       svc_within(now, s->peers[p].released, delay);
 }

@@ -4,7 +4,7 @@ import os
 import time
 
 from case import case
-from lab import now_ns, stays, wait_until
+from lab import now_ns, pick, stays, wait_until
 from neighbours import NeighbourLab, Way, all_ways
 
 
@@ -155,3 +155,37 @@ def one_keepalived_host_after_the_other_is_replaced(bin_dir):
         lab.a.supctl_ok("failover", way.name)
         wait_running(lab, "b", 2)
         assert not {"peer_link", "config_differs"} & set(lab.b.alarms()), lab.b.alarms()
+
+
+def mistaken_ways():
+    """What people get wrong between two hosts: (way, what the log must name, or None: it works)."""
+    two, password = "vrrp_version = 2\n", "auth_type = pass\nauth_pass = secret12\n"
+    told = "version 2\n  authentication {\n    auth_type PASS\n    auth_pass %s\n  }\n"
+    return [
+        (Way("version", 61, ["10.77.0.61"], "", "version 2\n"), "it is VRRPv2"),
+        (Way("password", 62, ["10.77.0.62"], two + password, told % "secret13"), "password"),
+        (Way("nopass", 63, ["10.77.0.63"], two, told % "secret12"), "auth_type"),
+        (Way("interval", 64, ["10.77.0.64"], two, "version 2\n", advert_int=2), "interval"),
+        (Way("slower", 65, ["10.77.0.65"], "", "version 3\n", advert_int=2), None),
+        (Way("list", 66, ["10.77.0.66"], "", "version 3\n", told=["10.77.0.66", "10.77.0.67"]), None),
+    ]
+
+
+@case
+def a_mistake_beside_keepalived_is_named_and_makes_nobody_active(bin_dir):
+    mistakes = mistaken_ways()
+    with NeighbourLab(bin_dir, [way for way, _ in mistakes], plain=("b",)) as lab:
+        lab.keepalived("b", 50).start().wait_all("MASTER", 12)
+        lab.a.start()
+        wait_until(lambda: "vrrp_refused" in lab.a.alarms(), 10, "the alarm")
+        stays(lambda: "active" not in lab.service_states("a").values(), 6, "nothing active on a", 0.2)
+        assert "conflict" not in lab.a.alarms()
+        for way, words in mistakes:
+            row = pick(lab.a.status(), "services", way.name)
+            refused = sum(row["counters"]["rejects"].values())
+            differs = sum(row["counters"]["differs"].values())
+            assert (refused > 0) == (words is not None), f"{way.name}: {row['counters']}"
+            assert (differs > 0) == (words is None), f"{way.name}: {row['counters']}"
+            with open(lab.a.log, encoding="utf-8") as f:
+                lines = [line for line in f if f"service {way.name}:" in line and "10.77.0.12" in line]
+            assert any((words or way.name) in line for line in lines), f"{way.name}: {lines}"

@@ -37,6 +37,8 @@ class Way:
     service: str = ""  # supd's keys
     instance: str = ""  # keepalived's
     unicast: bool = True
+    advert_int: int = 1  # keepalived's
+    told: list = None  # keepalived's addresses, where they are others
 
     @property
     def six(self):
@@ -112,10 +114,10 @@ fi
                        if way.unicast else "")
             if way.unicast and way.six:
                 unicast += "  unicast_ttl 255\n"  # else 64, which the RFC forbids
-            addresses = "\n    ".join(way.vips)
+            addresses = "\n    ".join(way.told or way.vips)
             text += (f"vrrp_instance {way.name} {{\n  interface eth0\n  state BACKUP\n"
                      f"  virtual_router_id {way.vrid}\n  priority {self.priority}\n"
-                     f"  advert_int 1\n  {way.instance}{unicast}"
+                     f"  advert_int {way.advert_int}\n  {way.instance}{unicast}"
                      + ("  nopreempt\n" if self.nopreempt else "")
                      + (self.write_job() if self.job else "") +
                      f"  virtual_ipaddress {{\n    {addresses}\n  }}\n}}\n")
