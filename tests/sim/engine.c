@@ -69,8 +69,13 @@ static mtime next_wake(struct world *w, struct host *h)
 	if (!e->ready)
 		return at;
 	at = mtime_min(at, e->hello_at + service_hello_interval(&e->fsm, now));
-	at = mtime_min(at, e->probe_at + service_probe_interval(&e->fsm, now));
+	if (e->sockets)
+		at = mtime_min(at, e->probe_at + service_probe_interval(&e->fsm, now));
+	if (e->sockets && service_wants_conflict_probe(&e->fsm, now))
+		at = mtime_min(at, e->conflict_at + service_probe_interval(&e->fsm, now));
 	at = mtime_min(at, service_deadline(&e->fsm, now));
+	if (w->scenario.details)
+		at = mtime_min(at, e->details_at + MTIME_SEC(1));
 	if (glue_holds_addresses(&e->fsm))
 		at = mtime_min(at, e->lease_at + w->scenario.vip_lease / 4);
 	for (unsigned i = 0; i < w->scenario.n_programs; i++)
@@ -97,14 +102,24 @@ static void timers_io(struct world *w, struct host *h)
 	struct engine *e = &h->engine;
 	mtime now = host_now(w, h);
 
-	if (e->sockets && now >= e->probe_at + service_probe_interval(&e->fsm, now)) {
+	mtime probe = service_probe_interval(&e->fsm, now);
+
+	/* An answer renews S, which promises that the peers have heard of us shortly before. */
+	if (e->sockets && now >= e->probe_at + probe) {
 		e->probe_at = now;
+		if (e->fsm.may_run && now - e->hello_at > probe / 4)
+			glue_hello(w, h);
 		network_probe_targets(w, h);
-		if (service_wants_conflict_probe(&e->fsm, now))
-			network_probe_address(w, h);
+	}
+	if (e->sockets && service_wants_conflict_probe(&e->fsm, now) &&
+	    now >= e->conflict_at + probe) {
+		e->conflict_at = now;
+		network_probe_address(w, h);
 	}
 	if (now >= e->hello_at + service_hello_interval(&e->fsm, now))
-		glue_hello(w, h, false, 0);
+		glue_hello(w, h);
+	if (w->scenario.details && now >= e->details_at + MTIME_SEC(1))
+		glue_details(w, h);
 	if (glue_holds_addresses(&e->fsm) && now >= e->lease_at + w->scenario.vip_lease / 4)
 		glue_refresh_lease(w, h);
 }
@@ -159,6 +174,7 @@ void engine_start(struct world *w, struct host *h)
 			      .baton = k->baton };
 	e->backlog.n = 0;
 	k->engines++;
+	e->orders = (uint64_t)k->engines << 32; /* none that an engine before used */
 	for (unsigned i = 0; i < WORLD_PROGRAMS_MAX; i++) {
 		if (h->runs[i].state == RUN_FORKED) /* nobody waits for its result any more */
 			h->runs[i].state = RUN_NONE;
@@ -169,7 +185,7 @@ void engine_start(struct world *w, struct host *h)
 	e->last_arrival = w->now + world_noise(w, MTIME_MS(1), MTIME_MS(5));
 	engine_post(w, h, e->last_arrival - w->now, INPUT_READY);
 	if (h->net_alive) {
-		mtime net = e->last_arrival - w->now;
+		mtime net = mtime_max(e->last_arrival, h->net_free_at) - w->now;
 
 		engine_post(w, h, net + world_noise(w, MTIME_US(100), MTIME_MS(10)), INPUT_SOCKETS);
 		engine_post(w, h, net + world_noise(w, MTIME_US(100), MTIME_MS(10)), INPUT_LINK);

@@ -42,11 +42,25 @@ static bool has_witness(struct world *w, const struct fault *f, bool on)
 {
 	bool *has = &w->witnessed[f - w->scenario.faults];
 
+	/* A family knows whether a third one is there. */
+	if (f->cast && f->type == FAULT_IP_CUT_TO)
+		return true;
 	for (unsigned i = 0; on && i < w->scenario.n_nodes; i++)
 		if (i != f->host && i != f->other)
 			*has |= w->hosts[i].engine.alive &&
 				w->hosts[i].engine.fsm.state == SERVICE_STATE_BACKUP;
 	return *has;
+}
+
+static void cut_ip(struct world *w, const struct fault *f, bool on)
+{
+	bool both = f->type == FAULT_IP_CUT;
+
+	cut(w, PATH_VRRP, f, both, on);
+	cut(w, PATH_PEER, f, both, on);
+	cut(w, PATH_PEER2, f, both, on);
+	if (f->type == FAULT_SPLIT_TO || has_witness(w, f, on))
+		cut(w, PATH_ARP, f, both, on);
 }
 
 static void network_fault(struct world *w, const struct fault *f, bool on)
@@ -75,13 +89,15 @@ static void network_fault(struct world *w, const struct fault *f, bool on)
 		break;
 	case FAULT_PEER_CUT:
 	case FAULT_PEER_CUT_BOTH:
-		cut(w, PATH_PEER, f, f->type == FAULT_PEER_CUT_BOTH, on);
+		if (f->paths & 1)
+			cut(w, PATH_PEER, f, f->type == FAULT_PEER_CUT_BOTH, on);
+		if (f->paths & 2)
+			cut(w, PATH_PEER2, f, f->type == FAULT_PEER_CUT_BOTH, on);
 		break;
 	case FAULT_IP_CUT:
-		cut(w, PATH_VRRP, f, true, on);
-		cut(w, PATH_PEER, f, true, on);
-		if (has_witness(w, f, on))
-			cut(w, PATH_ARP, f, true, on);
+	case FAULT_IP_CUT_TO:
+	case FAULT_SPLIT_TO:
+		cut_ip(w, f, on);
 		break;
 	case FAULT_GATEWAY_CUT:
 		count(&w->gateway_cut[f->host], on);
@@ -142,7 +158,8 @@ static void force(struct world *w, struct host *h)
 	if (w->net_broken)
 		return;
 	if (active) {
-		command(w, active, SERVICE_CMD_FAILOVER, true);
+		if (!w->scenario.hold) /* who would begin again? */
+			command(w, active, SERVICE_CMD_FAILOVER, true);
 		return;
 	}
 	for (unsigned i = 0; i < w->scenario.n_nodes; i++)
@@ -175,9 +192,16 @@ static void operator_fault(struct world *w, const struct fault *f)
 	case FAULT_OP_RESET:
 		command_all(w, SERVICE_CMD_RESET);
 		break;
+	case FAULT_OP_PAUSE:
+		command(w, h, SERVICE_CMD_PAUSE, false);
+		break;
+	case FAULT_OP_RESUME:
+		command(w, h, SERVICE_CMD_RESUME, false);
+		break;
 	case FAULT_HEAL:
 		command_all(w, SERVICE_CMD_RESET);
 		command_all(w, SERVICE_CMD_START);
+		command_all(w, SERVICE_CMD_RESUME);
 		break;
 	default:
 		break;
@@ -265,12 +289,13 @@ static void process_fault(struct world *w, const struct fault *f)
 	}
 }
 
-/* ---- begin and end ------------------------------------------------------------------------------------ */
+/* ---- what lasts --------------------------------------------------------------------------------------- */
 
 static bool of_pair(enum fault_type t)
 {
 	return t == FAULT_VRRP_CUT || t == FAULT_PEER_CUT || t == FAULT_VRRP_CUT_BOTH ||
-	       t == FAULT_PEER_CUT_BOTH || t == FAULT_IP_CUT;
+	       t == FAULT_PEER_CUT_BOTH || t == FAULT_IP_CUT || t == FAULT_IP_CUT_TO ||
+	       t == FAULT_SPLIT_TO;
 }
 
 static bool of_net(enum fault_type t)
@@ -290,7 +315,8 @@ static void mark(struct world *w, const struct fault *f, bool on)
 	struct host *h = &w->hosts[f->host];
 
 	h->well_since = w->now;
-	if (f->length)
+	/* A stopped engine is replaced at once: no reason not to run the service. */
+	if (f->length && f->type != FAULT_ENGINE_STALL)
 		h->broken = on ? h->broken + 1 : h->broken - 1;
 	if (!of_net(f->type))
 		return;
@@ -327,11 +353,67 @@ static bool uncovered(const struct world *w, const struct fault *f)
 	return cuts && h->keeper.alive && !h->engine.fsm.target_answered;
 }
 
-void fault_begin(struct world *w, const struct fault *f)
-{
-	unsigned number = (unsigned)(f - w->scenario.faults);
+/* ---- casts -------------------------------------------------------------------------------------------- */
 
-	w->left_out[number] = uncovered(w, f);
+static bool goes_before(const struct world *w, unsigned a, int b)
+{
+	return b < 0 || w->scenario.priority[a] > w->scenario.priority[b] ||
+	       (w->scenario.priority[a] == w->scenario.priority[b] && a > (unsigned)b);
+}
+
+/* The standby that would take over first, of those that have no role yet. */
+static int next_standby(const struct world *w, const struct cast *c)
+{
+	int best = -1;
+
+	for (unsigned i = 0; i < w->scenario.n_nodes; i++) {
+		bool taken = false;
+
+		for (unsigned r = 0; r < ROLES_END; r++)
+			taken |= c->who[r] == (int)i;
+		if (!taken && w->hosts[i].engine.alive &&
+		    w->hosts[i].engine.fsm.state == SERVICE_STATE_BACKUP &&
+		    goes_before(w, i, best))
+			best = (int)i;
+	}
+	return best;
+}
+
+static void bind_cast(struct world *w, struct cast *c)
+{
+	const struct host *active = active_host(w);
+
+	c->bound = true;
+	for (unsigned r = 0; r < ROLES_END; r++)
+		c->who[r] = -1;
+	c->who[ROLE_ACTIVE] = active ? active->row : -1;
+	for (unsigned r = ROLE_FIRST; active && r < ROLES_END; r++)
+		c->who[r] = next_standby(w, c);
+}
+
+/* Who it meets; false: nobody plays that now. */
+static bool find_host(struct world *w, struct fault *f)
+{
+	struct cast *c = &w->casts[f->cast];
+
+	if (!f->cast)
+		return true;
+	if (!c->bound)
+		bind_cast(w, c);
+	if (c->who[f->role] < 0 || (of_pair(f->type) && c->who[f->other_role] < 0))
+		return false;
+	f->host = (uint8_t)c->who[f->role];
+	f->other = of_pair(f->type) ? (uint8_t)c->who[f->other_role] : 0;
+	return true;
+}
+
+/* ---- begin and end ------------------------------------------------------------------------------------ */
+
+void fault_begin(struct world *w, unsigned number)
+{
+	struct fault *f = &w->scenario.faults[number];
+
+	w->left_out[number] = !find_host(w, f) || (!f->cast && uncovered(w, f));
 	if (w->left_out[number])
 		return;
 	w->faults_done++;
@@ -345,11 +427,12 @@ void fault_begin(struct world *w, const struct fault *f)
 			w->hosts[i].well_since = w->now;
 }
 
-void fault_end(struct world *w, const struct fault *f)
+void fault_end(struct world *w, unsigned number)
 {
+	const struct fault *f = &w->scenario.faults[number];
 	struct host *h = &w->hosts[f->host];
 
-	if (w->left_out[f - w->scenario.faults])
+	if (w->left_out[number])
 		return;
 	tell(w, f, "over: ");
 	mark(w, f, false);

@@ -38,26 +38,47 @@ static void send_term(struct world *w, struct host *h, const struct service_acti
 	}
 }
 
-void glue_hello(struct world *w, struct host *h, bool only, unsigned peer)
+void glue_answer(struct world *w, struct host *h, unsigned peer, bool ask)
+{
+	struct engine *e = &h->engine;
+	struct letter l = { .answer = ask };
+
+	if (!e->ready)
+		return;
+	service_to_report(&e->fsm, host_now(w, h), &l.report);
+	send_letter(w, h, peer, &l, PEER_TYPE_HELLO);
+}
+
+void glue_hello(struct world *w, struct host *h)
 {
 	struct engine *e = &h->engine;
 	mtime now = host_now(w, h);
 	struct service_event sent = { .type = SERVICE_EV_SENT, .sent_at = now };
 	enum service_state state = e->fsm.state;
-	struct letter l = { .answer = !only && (state == SERVICE_STATE_ACTIVE ||
-						state == SERVICE_STATE_TAKING_OVER) };
+	struct letter l = { .answer = state == SERVICE_STATE_ACTIVE ||
+				      state == SERVICE_STATE_TAKING_OVER };
 
 	if (!e->ready)
 		return;
 	service_to_report(&e->fsm, now, &l.report);
 	for (unsigned p = 0; p < w->scenario.n_nodes; p++)
-		if (p != h->row && (!only || p == peer))
+		if (p != h->row)
 			send_letter(w, h, p, &l, PEER_TYPE_HELLO);
-	if (only)
-		return;
 	e->hello_at = now;
 	if (e->sockets && !w->no_carrier[h->row])
 		glue_service(w, h, &sent);
+}
+
+/* Load, memory and the like: here they prove no more than that their sender lives. */
+void glue_details(struct world *w, struct host *h)
+{
+	h->engine.details_at = host_now(w, h);
+	for (unsigned p = 0; p < w->scenario.n_nodes; p++) {
+		struct letter l = { .answer = false };
+
+		if (p != h->row)
+			send_letter(w, h, p, &l, PEER_TYPE_DETAILS);
+	}
 }
 
 /* RELEASE of an engine that has lost its keeper and has seen everything dead. */
@@ -162,6 +183,20 @@ static void programs_allow(struct world *w, struct host *h)
 		glue_program(w, h, i, &allow);
 }
 
+static void fence_command(struct world *w, struct host *h, const struct service_action *a)
+{
+	struct engine *e = &h->engine;
+	struct order *o = keeper_post(w, h, ORDER_HOOK);
+
+	STORY(w, h, "fence_command for %c", story_name(a->peer));
+	e->hook_order = ++e->orders;
+	e->hook_node = a->peer;
+	e->hook_term = a->term;
+	o->order = e->hook_order;
+	o->node = (uint8_t)a->peer;
+	o->valid_until = service_order_valid_until(&e->fsm, host_now(w, h));
+}
+
 static void act(struct world *w, struct host *h, const struct service_action *a)
 {
 	switch (a->type) {
@@ -206,6 +241,7 @@ static void act(struct world *w, struct host *h, const struct service_action *a)
 	case SERVICE_ACT_ANNOUNCE:
 		break;
 	case SERVICE_ACT_PROGRAMS_START:
+		oracle_begins(w, h);
 		programs_up(w, h);
 		break;
 	case SERVICE_ACT_PROGRAMS_STOP:
@@ -224,7 +260,8 @@ static void act(struct world *w, struct host *h, const struct service_action *a)
 		STORY(w, h, "alarm %s: %s", a->ok ? "raised" : "cleared",
 		      service_alarm_name(a->alarm));
 		break;
-	case SERVICE_ACT_FENCE_COMMAND: /* no scenario configures one */
+	case SERVICE_ACT_FENCE_COMMAND:
+		fence_command(w, h, a);
 		break;
 	case SERVICE_ACT_ENDED:
 		h->engine.ended = true;

@@ -158,7 +158,7 @@ void glue_settle(struct world *w, struct host *h)
 	feed_if_moved(w, h);
 	if (e->hello_due) {
 		e->hello_due = false;
-		glue_hello(w, h, false, 0);
+		glue_hello(w, h);
 	}
 }
 
@@ -176,7 +176,8 @@ static void config_service(const struct world *w, const struct host *h, struct s
 		.self = h->row, .n_nodes = s->n_nodes, .advert_int = s->advert_int,
 		.vip_lease = s->vip_lease, .wait_for_peer = s->wait_for_peer,
 		.fence_timeout = b.fence_timeout, .failure_reset = MTIME_NEVER,
-		.failback = MTIME_NEVER,
+		.failback = s->failback, .hold_on_silence = s->hold,
+		.has_fence_command = s->fence_command,
 		.isolation = MODEL_ISOLATION_AUTO, .n_vips = 1, .conflict_probe = true, .digest = 4711,
 	};
 	for (unsigned n = 0; n < s->n_nodes; n++)

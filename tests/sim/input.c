@@ -64,7 +64,7 @@ static void on_letter(struct world *w, struct host *h, const struct input *in)
 		return;
 	verdict = peer_receive(peer, &l->h, now);
 	if (verdict == PEER_VERDICT_CHALLENGE && peer_may_challenge(peer, now))
-		glue_hello(w, h, true, in->from);
+		glue_answer(w, h, in->from, true);
 	if (verdict == PEER_VERDICT_CHALLENGE)
 		on_unproven(w, h, in);
 	if (verdict != PEER_VERDICT_ACCEPT)
@@ -84,7 +84,7 @@ static void on_letter(struct world *w, struct host *h, const struct input *in)
 		      story_name(in->from));
 	glue_service(w, h, &ev);
 	if (l->h.type == PEER_TYPE_HELLO && l->answer)
-		glue_hello(w, h, true, in->from);
+		glue_answer(w, h, in->from, false);
 }
 
 static void on_run(struct world *w, struct host *h, const struct input *in)
@@ -118,8 +118,10 @@ static void on_net(struct world *w, struct host *h, const struct input *in)
 /* The new net opens everything again. */
 static void on_net_new(struct world *w, struct host *h)
 {
-	engine_post(w, h, MTIME_MS(1), INPUT_SOCKETS);
-	engine_post(w, h, MTIME_MS(1), INPUT_LINK);
+	mtime in = mtime_max(h->net_free_at - w->now, MTIME_MS(1));
+
+	engine_post(w, h, in, INPUT_SOCKETS);
+	engine_post(w, h, in, INPUT_LINK);
 }
 
 static void on_command(struct world *w, struct host *h, const struct input *in)
@@ -164,10 +166,107 @@ static void on_advert(struct world *w, struct host *h, const struct input *in)
 		glue_service(w, h, &ev);
 }
 
+/* ---- whose it is ----------------------------------------------------------------------------- */
+
+static void on_quiesced(struct world *w, struct host *h, const struct input *in)
+{
+	struct service_event ev = { .type = SERVICE_EV_QUIESCED, .term = in->quiesced.term,
+				    .by_deadline = in->quiesced.by_deadline };
+
+	glue_service(w, h, &ev);
+}
+
+static void on_hook(struct world *w, struct host *h, const struct input *in)
+{
+	struct engine *e = &h->engine;
+	struct service_event ev = { .type = SERVICE_EV_FENCE_COMMAND, .peer = e->hook_node,
+				    .term = e->hook_term, .ok = in->hook.ok };
+
+	if (e->hook_order == 0 || in->hook.order != e->hook_order)
+		return;
+	e->hook_order = 0;
+	glue_service(w, h, &ev);
+}
+
+static void on_shutdown(struct world *w, struct host *h)
+{
+	struct service_event ev = { .type = SERVICE_EV_COMMAND, .command = SERVICE_CMD_END };
+
+	glue_service(w, h, &ev);
+}
+
+static void from_keeper(struct world *w, struct host *h, const struct input *in)
+{
+	if (in->type == INPUT_READY)
+		glue_resume(w, h);
+	else if (in->type == INPUT_QUIESCED)
+		on_quiesced(w, h, in);
+	else if (in->type == INPUT_KEEPER_DEAD)
+		engine_become_orphan(w, h);
+	else if (in->type == INPUT_SHUTDOWN)
+		on_shutdown(w, h);
+	else if (in->type == INPUT_HOOK_DONE)
+		on_hook(w, h, in);
+	else
+		on_run(w, h, in);
+}
+
+static void from_net(struct world *w, struct host *h, const struct input *in)
+{
+	struct engine *e = &h->engine;
+
+	if (in->type == INPUT_SOCKETS) {
+		e->sockets = true;
+		e->addresses_settled = false;
+		service_event(w, h, SERVICE_EV_SOCKETS, true);
+		service_event(w, h, SERVICE_EV_TARGETS, true);
+	} else if (in->type == INPUT_LINK) {
+		service_event(w, h, SERVICE_EV_LINK, !w->no_carrier[h->row]);
+	} else if (in->type == INPUT_ADDRESSES) {
+		on_net(w, h, in);
+	} else if (in->type == INPUT_NET_NEW) {
+		on_net_new(w, h);
+	} else if (glue_holds_addresses(&e->fsm)) { /* ADDRESS_LOST */
+		service_event(w, h, SERVICE_EV_ADDRESS_LOST, true);
+	}
+}
+
+static void from_scribe(struct world *w, struct host *h, const struct input *in)
+{
+	const struct service_fsm *f = &h->engine.fsm;
+	struct service_event ev = { .type = SERVICE_EV_LOADED, .persist = &in->scribe.persist };
+
+	if (in->type == INPUT_STATE) {
+		glue_service(w, h, &ev);
+	} else if (in->type == INPUT_SAVED) {
+		ev.type = SERVICE_EV_PERSISTED;
+		ev.seq = in->scribe.seq;
+		ev.ok = in->scribe.ok;
+		glue_service(w, h, &ev);
+	} else if (f->loaded) { /* a new scribe */
+		host_save(w, h, f->persist_seq, &f->persist);
+	} else if (h->engine.ready) {
+		host_load(w, h);
+	}
+}
+
+static void from_outside(struct world *w, struct host *h, const struct input *in)
+{
+	if (in->type == INPUT_LETTER)
+		on_letter(w, h, in);
+	else if (in->type == INPUT_ADVERT)
+		on_advert(w, h, in);
+	else if (in->type == INPUT_PROBE_ANSWER)
+		on_probe(w, h, in);
+	else if (in->type == INPUT_CONFLICT)
+		on_conflict(w, h, in);
+	else
+		on_command(w, h, in);
+}
+
 void input_handle(struct world *w, struct host *h, const struct input *in)
 {
 	struct engine *e = &h->engine;
-	struct service_event ev = { .ok = true };
 
 	if (e->orphan) { /* only net is still listened to */
 		if (in->type == INPUT_ADDRESSES && in->net.order == e->address_order)
@@ -176,77 +275,34 @@ void input_handle(struct world *w, struct host *h, const struct input *in)
 	}
 	switch (in->type) {
 	case INPUT_LETTER:
-		on_letter(w, h, in);
-		break;
 	case INPUT_ADVERT:
-		on_advert(w, h, in);
-		break;
 	case INPUT_PROBE_ANSWER:
-		on_probe(w, h, in);
-		break;
 	case INPUT_CONFLICT:
-		on_conflict(w, h, in);
+	case INPUT_COMMAND:
+		from_outside(w, h, in);
 		break;
 	case INPUT_READY:
-		glue_resume(w, h);
-		break;
 	case INPUT_SPAWNED:
 	case INPUT_SPAWN_FAILED:
 	case INPUT_EXITED:
 	case INPUT_GONE:
-		on_run(w, h, in);
-		break;
 	case INPUT_QUIESCED:
-		ev.type = SERVICE_EV_QUIESCED;
-		ev.term = in->quiesced.term;
-		ev.by_deadline = in->quiesced.by_deadline;
-		glue_service(w, h, &ev);
-		break;
 	case INPUT_KEEPER_DEAD:
-		engine_become_orphan(w, h);
-		break;
 	case INPUT_SHUTDOWN:
-		ev.type = SERVICE_EV_COMMAND;
-		ev.command = SERVICE_CMD_END;
-		glue_service(w, h, &ev);
+	case INPUT_HOOK_DONE:
+		from_keeper(w, h, in);
 		break;
 	case INPUT_SOCKETS:
-		e->sockets = true;
-		e->addresses_settled = false;
-		service_event(w, h, SERVICE_EV_SOCKETS, true);
-		break;
 	case INPUT_LINK:
-		service_event(w, h, SERVICE_EV_LINK, !w->no_carrier[h->row]);
-		break;
 	case INPUT_ADDRESSES:
-		on_net(w, h, in);
-		break;
 	case INPUT_ADDRESS_LOST:
-		if (glue_holds_addresses(&e->fsm))
-			service_event(w, h, SERVICE_EV_ADDRESS_LOST, true);
+	case INPUT_NET_NEW:
+		from_net(w, h, in);
 		break;
 	case INPUT_STATE:
-		ev.type = SERVICE_EV_LOADED;
-		ev.persist = &in->scribe.persist;
-		glue_service(w, h, &ev);
-		break;
 	case INPUT_SAVED:
-		ev.type = SERVICE_EV_PERSISTED;
-		ev.seq = in->scribe.seq;
-		ev.ok = in->scribe.ok;
-		glue_service(w, h, &ev);
-		break;
 	case INPUT_SCRIBE_NEW:
-		if (e->fsm.loaded)
-			host_save(w, h, e->fsm.persist_seq, &e->fsm.persist);
-		else if (e->ready)
-			host_load(w, h);
-		break;
-	case INPUT_NET_NEW:
-		on_net_new(w, h);
-		break;
-	case INPUT_COMMAND:
-		on_command(w, h, in);
+		from_scribe(w, h, in);
 		break;
 	}
 }

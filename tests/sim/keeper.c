@@ -66,8 +66,10 @@ static void on_start(struct world *w, struct host *h, const struct order *o)
 	}
 	if (o->term > k->top_term)
 		k->top_term = o->term;
-	k->kill_at = o->kill_at;
-	arm_deadline(w, h);
+	if (w->scenario.tooth != TOOTH_ORDER_DEADLINE) {
+		k->kill_at = o->kill_at;
+		arm_deadline(w, h);
+	}
 	*r = (struct run){ .state = RUN_FORKED, .number = ++h->last_run, .order = o->order,
 			   .term = o->term, .known = o->known,
 			   .valid_until = o->valid_until };
@@ -88,6 +90,58 @@ static void on_signal(struct world *w, struct host *h, const struct order *o)
 		  dice < 75 ? world_noise(w, MTIME_MS(1), MTIME_MS(100))
 			    : world_noise(w, MTIME_MS(100), MTIME_SEC(3)),
 		  EVENT_RUN_DIE);
+}
+
+/* ---- fence_command ------------------------------------------------------------------------------------ */
+
+static void tell_hook(struct world *w, struct host *h, uint64_t order, bool ok)
+{
+	struct input *in;
+
+	if (!h->engine.alive)
+		return;
+	in = keeper_tell(w, h, INPUT_HOOK_DONE);
+	in->hook.order = order;
+	in->hook.ok = ok || w->scenario.tooth == TOOTH_FENCE_COMMAND;
+}
+
+/* Most end soon and well; some fail at once; some hang, and half of these have done it. */
+static void on_hook(struct world *w, struct host *h, const struct order *o)
+{
+	struct keeper *k = &h->keeper;
+	unsigned dice = (unsigned)rng_below(&w->rng, 100);
+	struct event *e;
+
+	if (k->ending || k->hook || host_now(w, h) >= o->valid_until) {
+		tell_hook(w, h, o->order, false);
+		return;
+	}
+	k->hook = o->order;
+	e = world_post(w, dice < 85 ? world_noise(w, MTIME_MS(50), MTIME_SEC(3)) : MTIME_SEC(30),
+		       EVENT_KEEPER_HOOK, h->row);
+	e->life = k->life;
+	e->program = o->node;
+	e->number = dice; /* how it ends */
+}
+
+/* It runs, and ends, whether the keeper is stopped or not. */
+static void hook_done(struct world *w, struct host *h, const struct event *e)
+{
+	struct host *other = &w->hosts[e->program];
+	bool ok = e->number < 65, done = ok || e->number >= 92;
+	uint64_t order = h->keeper.hook;
+
+	h->keeper.hook = 0;
+	STORY(w, h, "fence_command for %c %s", story_name(e->program),
+	      ok     ? "has switched it off"
+	      : done ? "timed out, but it is off"
+		     : "failed");
+	if (done && other->up) {
+		host_crash(w, other);
+		world_post(w, world_noise(w, MTIME_SEC(5), MTIME_SEC(30)), EVENT_HOST_BOOT,
+			   other->row);
+	}
+	tell_hook(w, h, order, ok);
 }
 
 static void on_order(struct world *w, struct host *h, const struct event *e)
@@ -121,6 +175,9 @@ static void on_order(struct world *w, struct host *h, const struct event *e)
 	case ORDER_BATON:
 		k->baton = o->baton;
 		k->has_baton = true;
+		break;
+	case ORDER_HOOK:
+		on_hook(w, h, o);
 		break;
 	case ORDER_DONE:
 		STORY(w, h, "supd ends");
@@ -246,6 +303,7 @@ static void on_resume(struct world *w, struct host *h)
 {
 	struct keeper *k = &h->keeper;
 	struct backlog b = k->backlog;
+	bool first;
 
 	if (w->now < k->resume_at)
 		return;
@@ -254,8 +312,18 @@ static void on_resume(struct world *w, struct host *h)
 	if (!h->engine.stalled)
 		h->engine.keeper_silent_at = MTIME_NEVER;
 	STORY(w, h, "keeper goes on");
-	for (unsigned i = 0; i < b.n && k->alive; i++)
-		keeper_event(w, &b.e[i]);
+	/* What came first is first; but the timer may be looked at before, or a turn later. */
+	first = rng_permille(&w->rng, 500);
+	if (first && k->deadline_armed && w->now >= k->deadline_armed) {
+		k->deadline_armed = 0;
+		enforce_deadline(w, h);
+	}
+	for (unsigned i = 0; i < b.n && k->alive; i++) {
+		if (b.e[i].type != EVENT_KEEPER_DEADLINE)
+			keeper_event(w, &b.e[i]);
+		else if (!first)
+			world_repost(w, world_noise(w, 0, MTIME_MS(5)), &b.e[i]);
+	}
 	b.n = 0;
 	k->backlog = b;
 }
@@ -272,7 +340,9 @@ void keeper_event(struct world *w, const struct event *e)
 	}
 	if (!k->alive || e->life != k->life)
 		return;
-	if (e->type == EVENT_KEEPER_RESUME) {
+	if (e->type == EVENT_KEEPER_HOOK) {
+		hook_done(w, h, e);
+	} else if (e->type == EVENT_KEEPER_RESUME) {
 		on_resume(w, h);
 	} else if (e->type == EVENT_KEEPER_WATCH) {
 		on_watch(w, h, e);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,9 +24,11 @@
 
 struct options {
 	uint64_t first, seeds;
-	bool one, trace, all;
+	bool one, trace, all, teeth;
 	unsigned minutes, nodes, jobs;
 	enum tooth tooth;
+	const char *family;
+	int *found; /* a worker has found what the others may stop looking for */
 	bool expect; /* a rule is off: a violation is what we look for */
 };
 
@@ -111,11 +114,16 @@ static void minimise(struct scenario *s)
 
 static void describe(const struct scenario *s)
 {
+	if (s->family)
+		printf("  family %s\n", s->family);
 	printf("  advert_int %lld ms, %u nodes, %u program%s, %s, %s, wait_for_peer %lld s\n",
 	       (long long)mtime_to_ms(s->advert_int), s->n_nodes, s->n_programs,
 	       s->n_programs > 1 ? "s" : "", s->wrapper ? "wrapped" : "plain",
 	       s->heavy ? "slow to be gone" : "soon gone",
 	       (long long)(s->wait_for_peer / MTIME_SEC(1)));
+	printf("  %u path%s of the peer link%s%s%s\n", s->paths, s->paths > 1 ? "s" : "",
+	       s->hold ? ", on_peer_silence = hold" : "", s->fence_command ? ", fence_command" : "",
+	       s->failback != MTIME_NEVER ? ", failback" : "");
 	for (unsigned i = 0; i < s->n_nodes; i++)
 		printf("  %c: priority %u, clock %+d ppm\n", story_name(i), s->priority[i],
 		       s->rate_ppm[i]);
@@ -132,9 +140,13 @@ static void report_failure(const struct options *o, const struct scenario *origi
 	for (unsigned i = 0; i < s.n_faults; i++)
 		after += !s.faults[i].off;
 	w = play(&s, true, false);
-	printf("seed %llu: %s\n  again: sim --seed %llu --nodes %u --minutes %u --trace\n",
-	       (unsigned long long)s.seed, violation, (unsigned long long)s.seed, o->nodes,
-	       o->minutes);
+	printf("seed %llu: %s\n  again: sim --seed %llu", (unsigned long long)s.seed, violation,
+	       (unsigned long long)s.seed);
+	if (o->nodes)
+		printf(" --nodes %u", o->nodes);
+	if (o->family)
+		printf(" --family %s", o->family);
+	printf(" --minutes %u --trace\n", o->minutes);
 	printf("  %u faults, of which %u make it fail with: %s\n", before, after, w->violation);
 	describe(&s);
 	story_print(w->story, STORY_TOLD);
@@ -147,7 +159,7 @@ static void run_seed(const struct options *o, uint64_t seed, struct totals *t)
 	struct scenario s;
 	struct world *w;
 
-	scenario_draw(&s, seed, o->nodes, o->minutes);
+	scenario_draw(&s, seed, o->nodes, o->minutes, o->family);
 	s.tooth = o->tooth;
 	w = play(&s, false, false);
 	t->run++;
@@ -158,7 +170,7 @@ static void run_seed(const struct options *o, uint64_t seed, struct totals *t)
 	if (w->violation[0]) {
 		if (!t->failed++)
 			t->first_failed = seed;
-		if (!o->expect && t->failed <= FAILURES_TOLD)
+		if ((!o->expect || o->one) && t->failed <= FAILURES_TOLD)
 			report_failure(o, &s, w->violation);
 		else if (!o->expect)
 			printf("seed %llu: %s\n", (unsigned long long)seed, w->violation);
@@ -172,7 +184,7 @@ static int trace_seed(const struct options *o)
 	struct world *w;
 	int failed;
 
-	scenario_draw(&s, o->first, o->nodes, o->minutes);
+	scenario_draw(&s, o->first, o->nodes, o->minutes, o->family);
 	s.tooth = o->tooth;
 	describe(&s);
 	w = play(&s, true, true);
@@ -192,7 +204,9 @@ static void work(const struct options *o, unsigned job, int fd)
 
 	for (uint64_t i = job; i < o->seeds; i += o->jobs) {
 		run_seed(o, o->first + i, &t);
-		if (t.failed && (o->expect || t.failed >= 20) && !o->all)
+		if (t.failed && o->expect)
+			*o->found = 1;
+		if ((t.failed >= 20 && !o->all) || *(volatile int *)o->found)
 			break;
 	}
 	fflush(stdout);
@@ -219,6 +233,7 @@ static int run_many(const struct options *o, struct totals *sum)
 	pid_t pids[JOBS_MAX];
 	int bad = 0;
 
+	*o->found = 0;
 	fflush(stdout);
 	for (unsigned j = 0; j < o->jobs; j++) {
 		int p[2];
@@ -260,9 +275,9 @@ static int run_all(const struct options *o)
 		fprintf(stderr, "sim: a worker process failed\n");
 		return 2;
 	}
-	printf("%llu scenarios of %u min, %u nodes: %llu failed; %llu faults, %llu starts, "
-	       "%llu moves, worst outage %.1f s; %.1f s\n",
-	       (unsigned long long)t.run, o->minutes, o->nodes, (unsigned long long)t.failed,
+	printf("%llu scenarios of %u min: %llu failed; %llu faults, %llu starts, %llu moves, "
+	       "worst outage %.1f s; %.1f s\n",
+	       (unsigned long long)t.run, o->minutes, (unsigned long long)t.failed,
 	       (unsigned long long)t.faults, (unsigned long long)t.starts,
 	       (unsigned long long)t.moves, (double)t.worst_outage / 1e9, now_seconds() - began);
 	if (!o->expect)
@@ -273,12 +288,50 @@ static int run_all(const struct options *o)
 	return t.failed == 0;
 }
 
+/* ---- teeth -------------------------------------------------------------------------------------------------- */
+
+/* Without this rule, the same seeds; true: one of them breaks. */
+static bool bites(const struct options *o, const char *name)
+{
+	struct totals t = { 0 };
+
+	if (run_many(o, &t) < 0 || !t.failed) {
+		printf("%-16s NOTHING FOUND in %llu scenarios: not tested, or not needed\n", name,
+		       (unsigned long long)t.run);
+		return false;
+	}
+	printf("%-16s found, seed %llu of %llu\n", name, (unsigned long long)t.first_failed,
+	       (unsigned long long)t.run);
+	return true;
+}
+
+static int run_teeth(const struct options *given)
+{
+	struct options o = *given;
+	unsigned toothless = 0;
+
+	o.expect = true;
+	for (unsigned i = 1; i < TEETH_END; i++) {
+		o.tooth = (enum tooth)i;
+		toothless += !bites(&o, tooth_words[i]);
+	}
+	o.tooth = TOOTH_NONE;
+	for (unsigned i = 0; i < SERVICE_RULES_END; i++) {
+		service_rule_off[i] = true;
+		toothless += !bites(&o, rule_names[i]);
+		service_rule_off[i] = false;
+	}
+	return toothless != 0;
+}
+
 /* ---- command line ---------------------------------------------------------------------------------------- */
 
 static int usage(FILE *f)
 {
 	fprintf(f, "sim [--seed N] [--seeds N] [--first N] [--minutes M] [--nodes N] [--jobs N]\n"
-		   "    [--trace] [--all] [--without RULE]\n"
+		   "    [--family NAME] [--trace] [--all] [--without RULE | --teeth]\n"
+		   "Nodes and family are drawn from the seed, unless given.  --teeth takes away one\n"
+		   "rule after the other; the search must find what it prevents.\n"
 		   "SIM_SEEDS overrides --seeds.  Rules that --without can take away:\n ");
 	for (unsigned i = 1; i < TEETH_END; i++)
 		fprintf(f, " %s", tooth_words[i]);
@@ -310,7 +363,9 @@ static int parse(struct options *o, int argc, char **argv)
 		{ "seed", required_argument, NULL, 's' },   { "seeds", required_argument, NULL, 'n' },
 		{ "first", required_argument, NULL, 'f' },  { "minutes", required_argument, NULL, 'm' },
 		{ "nodes", required_argument, NULL, 'k' },  { "jobs", required_argument, NULL, 'j' },
-		{ "trace", no_argument, NULL, 't' },	    { "all", no_argument, NULL, 'a' },
+		{ "trace", no_argument, NULL, 't' },	    { "teeth", no_argument, NULL, 'e' },
+			    { "all", no_argument, NULL, 'a' },
+		{ "family", required_argument, NULL, 'y' },
 		{ "without", required_argument, NULL, 'w' },{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -335,28 +390,42 @@ static int parse(struct options *o, int argc, char **argv)
 			o->jobs = (unsigned)n;
 		} else if (c == 't') {
 			o->trace = true;
+		} else if (c == 'y') {
+			o->family = optarg;
+			if (!family_named(optarg))
+				return -EINVAL;
+		} else if (c == 'e') {
+			o->teeth = true;
 		} else if (c == 'a') {
 			o->all = true;
 		} else if (c != 'w' || !take_away(o, optarg)) {
 			return -EINVAL;
 		}
 	}
-	return o->nodes < 2 || o->nodes > WORLD_NODES_MAX || o->minutes < 3 || o->jobs < 1 ||
+	return o->nodes == 1 || o->nodes > WORLD_NODES_MAX || o->minutes < 3 || o->jobs < 1 ||
 			       o->jobs > JOBS_MAX ? -EINVAL : 0;
 }
 
 int main(int argc, char **argv)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	struct options o = { .first = 1, .seeds = 1000, .minutes = 10, .nodes = 2,
+	struct options o = { .first = 1, .seeds = 1000, .minutes = 10, .nodes = 0,
 			     .jobs = cpus > 0 && cpus < JOBS_MAX ? (unsigned)cpus : 1 };
 	const char *seeds = getenv("SIM_SEEDS");
 
+	o.found = mmap(NULL, sizeof(*o.found), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
+	if (o.found == MAP_FAILED) {
+		perror("sim: mmap");
+		return 2;
+	}
 	if (parse(&o, argc, argv) < 0)
 		return usage(stderr);
 	if (seeds && !o.one)
 		o.seeds = strtoull(seeds, NULL, 10);
 	if (o.one || o.seeds < o.jobs)
 		o.jobs = 1;
+	if (o.teeth)
+		return run_teeth(&o);
 	return o.one && o.trace ? trace_seed(&o) : run_all(&o);
 }

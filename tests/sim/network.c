@@ -9,8 +9,16 @@
 
 static bool path_open(const struct world *w, enum path path, unsigned from, unsigned to)
 {
-	return !w->cut[path][from][to] && !w->tx_dead[from] && !w->rx_dead[to] &&
-	       w->hosts[to].up;
+	bool own = path == PATH_PEER2; /* interfaces of its own, without faults */
+
+	return !w->cut[path][from][to] && w->hosts[to].up &&
+	       (own || (!w->tx_dead[from] && !w->rx_dead[to]));
+}
+
+bool network_peer_open(const struct world *w, unsigned from, unsigned to)
+{
+	return path_open(w, PATH_PEER, from, to) ||
+	       (w->scenario.paths > 1 && path_open(w, PATH_PEER2, from, to));
 }
 
 static bool lost(struct world *w)
@@ -36,16 +44,15 @@ static unsigned copies(struct world *w)
 
 void network_letter(struct world *w, const struct host *from, unsigned to, const struct letter *l)
 {
-	if (!path_open(w, PATH_PEER, from->row, to))
-		return;
-	if ((l->h.type == PEER_TYPE_FENCE || l->h.type == PEER_TYPE_FENCED) &&
-	    w->scenario.tooth == TOOTH_FENCE)
-		return;
-	for (unsigned n = copies(w); n > 0; n--) {
-		struct input *in = engine_post(w, &w->hosts[to], flight(w), INPUT_LETTER);
+	for (unsigned i = 0; i < w->scenario.paths; i++) {
+		if (!path_open(w, i == 0 ? PATH_PEER : PATH_PEER2, from->row, to))
+			continue;
+		for (unsigned n = copies(w); n > 0; n--) {
+			struct input *in = engine_post(w, &w->hosts[to], flight(w), INPUT_LETTER);
 
-		in->from = from->row;
-		in->letter = *l;
+			in->from = from->row;
+			in->letter = *l;
+		}
 	}
 }
 

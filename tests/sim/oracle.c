@@ -36,7 +36,7 @@ void oracle_fail(struct world *w, const char *fmt, ...)
 
 static void check_alone(struct world *w, const struct host *h)
 {
-	for (unsigned i = 0; i < w->scenario.n_nodes; i++)
+	for (unsigned i = 0; i < w->scenario.n_nodes && !w->scenario.two_segments; i++)
 		if (i != h->row && host_lives(&w->hosts[i]))
 			oracle_fail(w, "two at once: %c starts while %c lives", story_name(h->row),
 				    story_name(i));
@@ -60,6 +60,23 @@ static void check_allowed(struct world *w, const struct host *h, const struct ru
 			    p->latched ? "latched" : "stopped");
 }
 
+/* The order is given; until now nothing of this term could run here. */
+void oracle_begins(struct world *w, struct host *h)
+{
+	const struct service_fsm *s = &h->engine.fsm;
+
+	if (s->state != SERVICE_STATE_TAKING_OVER) /* a new engine goes on */
+		return;
+	if (s->term < s->persist.term_seen)
+		oracle_fail(w, "%c begins under term %llu and knows of %llu", story_name(h->row),
+			    (unsigned long long)s->term, (unsigned long long)s->persist.term_seen);
+	if (s->persist.latched || s->persist.stopped || s->persist.barred || s->persist.paused)
+		oracle_fail(w, "%c begins though it is %s", story_name(h->row),
+			    s->persist.latched  ? "latched"
+			    : s->persist.paused ? "paused"
+						: "stopped");
+}
+
 void oracle_exec(struct world *w, struct host *h, const struct run *r)
 {
 	STORY(w, h, "PROGRAM STARTS, term %llu", (unsigned long long)r->term);
@@ -71,6 +88,7 @@ void oracle_exec(struct world *w, struct host *h, const struct run *r)
 		w->worst_outage = mtime_max(w->worst_outage, w->now - w->none_since);
 	w->none_since = 0;
 	w->starts++;
+	w->one_since = w->now;
 	if (w->last_place != h->row) {
 		w->moves++;
 		w->last_place = h->row;
@@ -93,7 +111,8 @@ void oracle_step(struct world *w, struct host *h)
 {
 	const struct service_fsm *s = &h->engine.fsm;
 
-	if (!s->loaded || s->persist.latched || s->persist.stopped || s->persist.barred)
+	if (!s->loaded || s->persist.latched || s->persist.stopped || s->persist.barred ||
+	    s->persist.paused)
 		h->well_since = w->now;
 	if (!service_check(s))
 		oracle_fail(w, "%c: service_check in %s, phase %d, may_run %d, term %llu, quiesced %llu",
@@ -123,21 +142,65 @@ static mtime calm_bound(const struct world *w)
 	const struct scenario *s = &w->scenario;
 
 	return s->wait_for_peer + 4 * w->active_down + 2 * (s->vip_lease + MTIME_MS(1500)) +
-	       s->restart_delay_max + MTIME_SEC(10);
+	       s->restart_delay_max + (s->fence_command ? MTIME_SEC(100) : MTIME_SEC(10));
 }
 
 static bool well(const struct world *w, const struct host *h, mtime bound)
 {
 	const struct engine *e = &h->engine;
 
-	return h->up && h->keeper.alive && !h->keeper.stalled && e->alive && !e->stalled &&
-	       e->fsm.loaded && !h->broken && w->now - h->well_since > bound;
+	return h->up && h->keeper.alive && !h->keeper.stalled && e->alive && e->fsm.loaded && !h->broken && w->now - h->well_since > bound;
+}
+
+static uint64_t term_of(const struct host *h)
+{
+	uint64_t term = 0;
+
+	for (unsigned i = 0; i < WORLD_PROGRAMS_MAX; i++)
+		if (h->runs[i].state == RUN_ALIVE && h->runs[i].term > term)
+			term = h->runs[i].term;
+	return term;
+}
+
+static bool runs_well(const struct host *h)
+{
+	return h->engine.alive && !h->engine.stalled && h->engine.sockets && !h->keeper.stalled;
+}
+
+/*
+ * Where tier 0 ends, two may live; but not for long once the older one is told of the newer one,
+ * be it in one direction only.
+ */
+static void check_yields(struct world *w, const struct host *older, const struct host *newer)
+{
+	unsigned *looks = &w->both[older->row][newer->row];
+	mtime bound = MTIME_SEC(2) + 3 * w->scenario.advert_int;
+
+	if (host_lives(older) && host_lives(newer) && term_of(older) < term_of(newer) &&
+	    runs_well(older) && runs_well(newer) &&
+	    network_peer_open(w, newer->row, older->row) && !w->loss_permille)
+		*looks += 1;
+	else
+		*looks = 0;
+	if (*looks * MTIME_SEC(1) > bound)
+		oracle_fail(w, "%c lives on, though %c says that it runs under a higher term",
+			    story_name(older->row), story_name(newer->row));
+}
+
+static void check_pairs(struct world *w)
+{
+	for (unsigned a = 0; a < w->scenario.n_nodes; a++)
+		for (unsigned b = 0; b < w->scenario.n_nodes; b++)
+			if (a != b)
+				check_yields(w, &w->hosts[a], &w->hosts[b]);
 }
 
 void oracle_calm(struct world *w)
 {
 	mtime bound = calm_bound(w);
-	bool calm = !w->net_broken && w->now - w->net_well_since > bound && w->none_since &&
+	/* Where silence is no reason to begin, a person is waited for. */
+	bool awaited = w->scenario.hold && w->now < w->scenario.quiet_from + MTIME_SEC(30);
+	bool calm = !awaited && !w->net_broken && w->now - w->net_well_since > bound && w->none_since &&
 		    w->now - w->none_since > bound;
 
 	for (unsigned i = 0; calm && i < w->scenario.n_nodes; i++)
@@ -145,6 +208,10 @@ void oracle_calm(struct world *w)
 			oracle_fail(w, "nobody is active for %lld s, though %c is well",
 				    (long long)((w->now - w->none_since) / MTIME_SEC(1)),
 				    story_name(i));
+	w->settled = w->now > w->scenario.quiet_from + MTIME_SEC(40) && !w->none_since &&
+		     w->now - w->one_since > MTIME_SEC(20);
+	if (w->scenario.two_segments)
+		check_pairs(w);
 	if (w->moves > 3 + 3 * w->faults_done)
 		oracle_fail(w, "it moved %u times in %u faults", w->moves, w->faults_done);
 	world_post(w, MTIME_SEC(1), EVENT_CALM, 0);

@@ -19,7 +19,7 @@ mtime keeper_late(const struct world *w, const struct host *h)
 }
 
 /* In order, and not before the keeper runs again. */
-static struct input *tell(struct world *w, struct host *h, enum input_type type)
+struct input *keeper_tell(struct world *w, struct host *h, enum input_type type)
 {
 	struct engine *e = &h->engine;
 	mtime at = w->now + keeper_late(w, h) + world_noise(w, MTIME_US(30), MTIME_US(500));
@@ -35,7 +35,7 @@ static void tell_run(struct world *w, struct host *h, enum input_type type, unsi
 
 	if (!h->keeper.alive || !h->engine.alive)
 		return;
-	in = tell(w, h, type);
+	in = keeper_tell(w, h, type);
 	in->run.program = (uint8_t)program;
 	in->run.run = r->number;
 	in->run.order = r->order;
@@ -48,7 +48,7 @@ void run_tell_failed(struct world *w, struct host *h, unsigned program, uint64_t
 
 	if (!h->keeper.alive || !h->engine.alive)
 		return;
-	in = tell(w, h, INPUT_SPAWN_FAILED);
+	in = keeper_tell(w, h, INPUT_SPAWN_FAILED);
 	in->run.program = (uint8_t)program;
 	in->run.order = order;
 }
@@ -59,7 +59,7 @@ void keeper_tell_quiesced(struct world *w, struct host *h, uint64_t term, bool b
 
 	if (!h->engine.alive)
 		return;
-	in = tell(w, h, INPUT_QUIESCED);
+	in = keeper_tell(w, h, INPUT_QUIESCED);
 	in->quiesced.term = term;
 	in->quiesced.by_deadline = by_deadline;
 }

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/sim/world.h"
 
+#include <errno.h>
+
+#include "supd/core/budget.h"
+
 /*
  * A scenario is drawn from its seed, whole and before it begins: taking one fault out leaves the
  * others as they are.
@@ -53,11 +57,33 @@ static void draw_stage(struct scenario *s, struct rng *r)
 	s->heavy = rng_permille(r, 500);
 	s->delay = rng_range(r, MTIME_US(30), MTIME_US(300));
 	s->jitter = rng_range(r, MTIME_US(10), s->advert_int / 500);
+	s->failback = rng_permille(r, 150) ? rng_range(r, MTIME_SEC(5), MTIME_SEC(30)) : MTIME_NEVER;
+	s->paths = rng_permille(r, 250) ? 2 : 1;
+	s->hold = rng_permille(r, 80);
+	s->fence_command = rng_permille(r, 80);
+	s->details = rng_permille(r, 300);
 	for (unsigned i = 0; i < s->n_nodes; i++) {
 		s->priority[i] = (uint8_t)(rng_permille(r, 300) ? 100 : 50 + rng_below(r, 200));
 		s->rate_ppm[i] = (int)rng_below(r, 9800) - 4900;
 		s->boot_at[i] = rng_permille(r, 500) ? 0 : rng_range(r, 0, MTIME_SEC(10));
 	}
+}
+
+/* A higher one leaves no room for tier 0 (budget.c): 2 advert_int and the kill before D_min. */
+static uint8_t highest_priority(mtime advert_int)
+{
+	mtime need = (2 * advert_int + BUDGET_KILL) * 100 / 99 - 2 * advert_int;
+
+	return (uint8_t)(255 - need * 256 / advert_int);
+}
+
+static void keep_tier0(struct scenario *s)
+{
+	uint8_t highest = highest_priority(s->advert_int);
+
+	for (unsigned i = 0; i < s->n_nodes; i++)
+		if (s->priority[i] > highest)
+			s->priority[i] = highest;
 }
 
 /* ---- faults --------------------------------------------------------------------------------------- */
@@ -105,6 +131,8 @@ static mtime draw_length(struct drawing *d, enum fault_type t)
 	case FAULT_VRRP_CUT_BOTH:
 	case FAULT_PEER_CUT_BOTH:
 	case FAULT_IP_CUT:
+	case FAULT_IP_CUT_TO:
+	case FAULT_SPLIT_TO:
 	case FAULT_GATEWAY_CUT:
 	case FAULT_GATEWAY_DOWN:
 	case FAULT_LOSS:
@@ -125,6 +153,8 @@ static mtime draw_length(struct drawing *d, enum fault_type t)
 	case FAULT_OP_STOP:
 	case FAULT_OP_STOP_HERE:
 	case FAULT_OP_START:
+	case FAULT_OP_PAUSE:
+	case FAULT_OP_RESUME:
 	case FAULT_OP_RESET:
 	case FAULT_HEAL:
 	case FAULTS_END:
@@ -218,7 +248,7 @@ static void note(struct drawing *d, const struct fault *f)
 
 static void add(struct drawing *d, const struct fault *f)
 {
-	if (d->s->n_faults < WORLD_FAULTS_MAX - 1)
+	if (d->s->n_faults < WORLD_FAULTS_MAX - 3)
 		d->s->faults[d->s->n_faults++] = *f;
 }
 
@@ -232,6 +262,8 @@ static void add_remedy(struct drawing *d, const struct fault *f)
 		remedy.type = FAULT_OP_START;
 	else if (f->type == FAULT_OP_STOP_HERE)
 		remedy.type = FAULT_OP_RESET;
+	else if (f->type == FAULT_OP_PAUSE)
+		remedy.type = FAULT_OP_RESUME;
 	else
 		return;
 	add(d, &remedy);
@@ -245,6 +277,7 @@ static void draw_fault(struct drawing *d)
 
 	f.other = (uint8_t)((f.host + 1 + rng_below(&d->r, s->n_nodes - 1)) % s->n_nodes);
 	f.length = mtime_min(draw_length(d, f.type), s->quiet_from - f.at);
+	f.paths = (uint8_t)(1 + rng_below(&d->r, 3));
 	f.permille = (uint16_t)(20 + rng_below(&d->r, 180));
 	if (!admitted(d, &f))
 		return;
@@ -253,23 +286,75 @@ static void draw_fault(struct drawing *d)
 	add_remedy(d, &f);
 }
 
-void scenario_draw(struct scenario *ret, uint64_t seed, unsigned n_nodes, unsigned minutes)
+static void draw_at_random(struct drawing *d)
+{
+	struct scenario *s = d->s;
+
+	keep_tier0(s);
+	draw_taste(d);
+	d->gap = rng_range(&d->r, MTIME_SEC(2), MTIME_SEC(40));
+	d->t = rng_range(&d->r, MTIME_SEC(1), MTIME_SEC(40));
+	while (d->t < s->quiet_from) {
+		draw_fault(d);
+		d->t += rng_permille(&d->r, 200) ? rng_range(&d->r, 0, 2 * s->advert_int)
+						 : rng_range(&d->r, 0, 2 * d->gap);
+	}
+}
+
+/* Boot, and what comes back after each time, has time to settle. */
+static void draw_family(struct drawing *d, const struct family *f)
+{
+	struct scenario *s = d->s;
+	mtime settle = s->wait_for_peer + MTIME_SEC(15);
+
+	family_stage(f, s);
+	keep_tier0(s);
+	d->t = settle;
+	while (d->t < s->quiet_from - MTIME_SEC(10) && s->n_casts < WORLD_CASTS_MAX)
+		d->t = family_play(f, s, &d->r, d->t + rng_range(&d->r, 0, settle)) + settle;
+}
+
+static unsigned draw_nodes(struct rng *r)
+{
+	uint64_t dice = rng_below(r, 100);
+
+	return dice < 50 ? 2 : dice < 80 ? 3 : 4;
+}
+
+static void heal(struct scenario *s)
+{
+	struct fault f = { .at = s->quiet_from, .type = FAULT_HEAL };
+
+	s->faults[s->n_faults++] = f;
+	f.type = FAULT_OP_FORCE; /* a person confirms what silence alone may not */
+	for (unsigned i = 0; s->hold && i < 2 && s->n_faults < WORLD_FAULTS_MAX; i++) {
+		f.at += MTIME_SEC(15);
+		f.host = (uint8_t)i;
+		s->faults[s->n_faults++] = f;
+	}
+}
+
+int scenario_draw(struct scenario *ret, uint64_t seed, unsigned n_nodes, unsigned minutes,
+		  const char *family)
 {
 	struct drawing d = { .s = ret, .r = { seed * 0x2545f4914f6cdd1du + 1 } };
-	struct fault heal = { .type = FAULT_HEAL };
+	unsigned nodes = draw_nodes(&d.r);
+	const struct family *f = family ? family_named(family) : NULL;
 
-	*ret = (struct scenario){ .seed = seed, .n_nodes = n_nodes,
+	if (family && !f)
+		return -EINVAL;
+	*ret = (struct scenario){ .seed = seed, .n_nodes = n_nodes ? n_nodes : nodes,
 				  .length = MTIME_SEC(60) * (mtime)minutes };
+	if (f && ret->n_nodes < family_nodes(f))
+		ret->n_nodes = family_nodes(f);
+	if (!f && rng_permille(&d.r, 500))
+		f = family_draw(&d.r, ret->n_nodes);
 	draw_stage(ret, &d.r);
 	ret->quiet_from = ret->length - MTIME_SEC(100);
-	draw_taste(&d);
-	d.gap = rng_range(&d.r, MTIME_SEC(2), MTIME_SEC(40));
-	d.t = rng_range(&d.r, MTIME_SEC(1), MTIME_SEC(40));
-	while (d.t < ret->quiet_from) {
-		draw_fault(&d);
-		d.t += rng_permille(&d.r, 200) ? rng_range(&d.r, 0, 2 * ret->advert_int)
-					       : rng_range(&d.r, 0, 2 * d.gap);
-	}
-	heal.at = ret->quiet_from;
-	ret->faults[ret->n_faults++] = heal;
+	if (f)
+		draw_family(&d, f);
+	else
+		draw_at_random(&d);
+	heal(ret);
+	return 0;
 }

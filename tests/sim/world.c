@@ -162,10 +162,10 @@ static void dispatch(struct world *w, const struct event *e)
 {
 	switch (e->type) {
 	case EVENT_FAULT:
-		fault_begin(w, &w->scenario.faults[e->number]);
+		fault_begin(w, e->number);
 		break;
 	case EVENT_FAULT_END:
-		fault_end(w, &w->scenario.faults[e->number]);
+		fault_end(w, e->number);
 		break;
 	case EVENT_CALM:
 		oracle_calm(w);
@@ -178,6 +178,7 @@ static void dispatch(struct world *w, const struct event *e)
 		break;
 	case EVENT_KEEPER_BORN:
 	case EVENT_KEEPER_ORDER:
+	case EVENT_KEEPER_HOOK:
 	case EVENT_KEEPER_DEADLINE:
 	case EVENT_KEEPER_WATCH:
 	case EVENT_KEEPER_RESUME:
@@ -232,7 +233,7 @@ static void world_begin(struct world *w)
 void world_run(struct world *w)
 {
 	world_begin(w);
-	while (w->queue.n && !w->violation[0]) {
+	while (w->queue.n && !w->violation[0] && !w->settled) {
 		uint32_t slot = queue_pop(&w->queue);
 		struct event e = w->queue.pool[slot];
 

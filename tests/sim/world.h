@@ -2,13 +2,8 @@
 #ifndef SUPD_TESTS_SIM_WORLD_H
 #define SUPD_TESTS_SIM_WORLD_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "common/mtime.h"
-#include "supd/core/peer_fsm.h"
 #include "supd/core/program_group.h"
-#include "supd/core/service_fsm.h"
+#include "tests/sim/traffic.h"
 
 /*
  * A world for the cores: hosts with their processes, kernels, disks and clocks, and the network
@@ -28,248 +23,6 @@
  * is global; each host reads it through a clock of its own (offset and rate), and whatever a core
  * sees or says is in its host's time.
  */
-
-#define WORLD_NODES_MAX	   5
-#define WORLD_PROGRAMS_MAX 2
-#define WORLD_FAULTS_MAX   192
-#define WORLD_PATHS	   3
-
-/* ---- random numbers -------------------------------------------------------------------------- */
-
-struct rng {
-	uint64_t x;
-};
-
-uint64_t rng_next(struct rng *r); /* splitmix64 */
-uint64_t rng_below(struct rng *r, uint64_t n);
-mtime rng_range(struct rng *r, mtime lo, mtime hi);
-bool rng_permille(struct rng *r, unsigned chance);
-
-/* ---- the scenario ------------------------------------------------------------------------------- */
-
-/*
- * Name, words, reach, weight.  Reach: ONCE is over at once; HOST lasts and touches one host; NET
- * lasts and touches all; ALONE lasts, and only programs and operators act beside it.  PROC stops
- * or kills supd's own processes: one at a time on a host.
- */
-#define FAULTS(X)                                                                                  \
-	X(ENGINE_KILL, "engine killed", PROC, 8)                                                   \
-	X(ENGINE_STALL, "engine stopped (SIGSTOP)", PROC, 8)                                       \
-	X(KEEPER_KILL, "keeper killed", PROC, 5)                                                   \
-	X(KEEPER_STALL, "keeper stopped (SIGSTOP)", PROC, 5)                                       \
-	X(SUPD_KILL, "all of supd killed", PROC, 4)                                                \
-	X(SUPD_STOP, "supd ended by its init script", PROC, 4)                                     \
-	X(HOST_CRASH, "power cut", PROC, 6)                                                        \
-	X(NET_KILL, "net killed", ONCE, 3)                                                         \
-	X(NET_STALL, "net hangs (RTNL)", HOST, 3)                                                  \
-	X(SCRIBE_KILL, "scribe killed", ONCE, 3)                                                   \
-	X(DISK_HANG, "disk hangs", HOST, 3)                                                        \
-	X(DISK_FAIL, "disk full", HOST, 3)                                                         \
-	X(PROGRAM_DIE, "program dies", ONCE, 12)                                                   \
-	X(PROGRAM_LOOP, "program crashes at each start", HOST, 5)                                  \
-	X(CABLE, "cable pulled", HOST, 6)                                                          \
-	X(CABLE_SILENT, "cut off at the switch", HOST, 8)                                          \
-	X(TX_DEAD, "nothing leaves it", ALONE, 3)                                                  \
-	X(RX_DEAD, "nothing reaches it", ALONE, 3)                                                 \
-	X(VRRP_CUT, "VRRP cut towards", ALONE, 2)                                                  \
-	X(PEER_CUT, "peer link cut towards", ALONE, 2)                                             \
-	X(VRRP_CUT_BOTH, "VRRP cut both ways to", ALONE, 2)                                        \
-	X(PEER_CUT_BOTH, "peer link cut both ways to", ALONE, 2)                                   \
-	X(IP_CUT, "IP cut (ARP too, where a third hears both), both ways to", ALONE, 2)                                      \
-	X(GATEWAY_CUT, "gateway unreachable", HOST, 3)                                             \
-	X(GATEWAY_DOWN, "gateway reboots", NET, 3)                                                 \
-	X(LOSS, "network loses packets", ALONE, 3)                                                 \
-	X(SLOW, "network is slow", ALONE, 2)                                                       \
-	X(STRANGER, "a stranger answers for the address", NET, 2)                                  \
-	X(FORGER, "adverts are forged in the name of every node", NET, 2)                          \
-	X(ADDRESS_TAKEN_OFF, "address taken off by hand", ONCE, 3)                                 \
-	X(OP_FAILOVER, "supctl failover", ONCE, 5)                                                 \
-	X(OP_FORCE, "supctl failover --force", ONCE, 2)                                            \
-	X(OP_STOP, "supctl stop", ONCE, 2)                                                         \
-	X(OP_STOP_HERE, "supctl stop --here", ONCE, 2)                                             \
-	X(OP_START, "supctl start", ONCE, 4)                                                       \
-	X(OP_RESET, "supctl reset --all", ONCE, 5)                                                 \
-	X(HEAL, "all is repaired: supctl reset --all, supctl start", ONCE, 0)
-
-enum fault_type {
-#define X(name, words, reach, weight) FAULT_##name,
-	FAULTS(X)
-#undef X
-	FAULTS_END
-};
-const char *fault_words(enum fault_type t);
-
-struct fault {
-	mtime at, length; /* length: of a lasting one, and until a host or supd is back */
-	enum fault_type type;
-	uint8_t host, other;
-	uint16_t permille; /* LOSS */
-	bool off;	   /* taken out by the search for a shorter story */
-};
-
-/* What a tooth takes away; each must make the search find a violation. */
-#define TEETH(X)                                                                                   \
-	X(NONE, "none", "every rule is in force")                                                  \
-	X(FENCE, "fence", "FENCE and FENCED are lost")                                             \
-	X(KEEPER_DEADLINE, "keeper_deadline", "the keeper does not kill at the deadline")          \
-	X(ORDER_DEADLINE, "order_deadline", "valid_until of a start order is not looked at")       \
-	X(QUIESCED, "quiesced", "an order of a quiesced term is carried out")                      \
-	X(GUARD, "guard", "programs survive their keeper")                                         \
-	X(ENGINE_TIMEOUT, "engine_timeout", "a silent engine is not replaced")                     \
-	X(KEEPER_TIMEOUT, "keeper_timeout", "a silent keeper is not killed")                       \
-	X(CONFLICT, "conflict", "no answer for the virtual address is ever seen")
-
-enum tooth {
-#define X(name, word, what) TOOTH_##name,
-	TEETH(X)
-#undef X
-	TEETH_END
-};
-
-struct scenario {
-	uint64_t seed;
-	unsigned n_nodes, n_programs;
-	mtime length, quiet_from; /* faults end at quiet_from */
-	mtime advert_int, vip_lease, wait_for_peer, restart_delay_max;
-	uint8_t priority[WORLD_NODES_MAX];
-	int rate_ppm[WORLD_NODES_MAX]; /* clock against world time */
-	mtime boot_at[WORLD_NODES_MAX];
-	mtime delay, jitter; /* of the network */
-	bool wrapper;	     /* programs are trees: the main process may die and leave the rest */
-	bool heavy;	     /* takes up to a second to be gone */
-	enum tooth tooth;
-	unsigned n_faults;
-	struct fault faults[WORLD_FAULTS_MAX];
-};
-
-void scenario_draw(struct scenario *ret, uint64_t seed, unsigned n_nodes, unsigned minutes);
-
-/* ---- what travels -------------------------------------------------------------------------------- */
-
-enum path { PATH_VRRP, PATH_PEER, PATH_ARP };
-
-/* A datagram of the peer link, as peer_msg would decode it. */
-struct letter {
-	struct peer_header h;
-	bool answer; /* HELLO */
-	union {
-		struct service_report report;
-		struct {
-			uint64_t term;
-			uint8_t successor;
-			bool ending;
-		} term;
-	};
-};
-
-/* Whatever an engine reads from one of its sockets. */
-enum input_type {
-	INPUT_LETTER, INPUT_ADVERT, INPUT_PROBE_ANSWER, INPUT_CONFLICT,
-	INPUT_READY,  /* keeper: records are complete */
-	INPUT_SPAWNED, INPUT_SPAWN_FAILED, INPUT_EXITED, INPUT_GONE, INPUT_QUIESCED,
-	INPUT_KEEPER_DEAD, INPUT_SHUTDOWN,
-	INPUT_SOCKETS, INPUT_LINK, INPUT_ADDRESSES, INPUT_ADDRESS_LOST,
-	INPUT_STATE, INPUT_SAVED, INPUT_SCRIBE_NEW, INPUT_NET_NEW,
-	INPUT_COMMAND,
-};
-
-struct input {
-	enum input_type type;
-	uint8_t from; /* node */
-	union {
-		struct letter letter;
-		struct {
-			uint8_t priority;
-			mtime interval;
-		} advert;
-		struct {
-			mtime sent_at;
-			bool is_node;
-		} probe;
-		enum service_conflict conflict;
-		struct {
-			uint8_t program;
-			uint32_t run;
-			uint64_t order;
-			struct program_exit exit;
-			unsigned stage;
-		} run;
-		struct {
-			uint64_t term;
-			bool by_deadline;
-		} quiesced;
-		struct {
-			bool ok, adding;
-			uint64_t order;
-		} net;
-		struct {
-			uint64_t seq;
-			bool ok;
-			struct service_persist persist;
-		} scribe;
-		struct {
-			enum service_command command;
-			bool force;
-		} command;
-	};
-};
-
-/* Engine to keeper. */
-enum order_type { ORDER_FEED, ORDER_START, ORDER_SIGNAL, ORDER_KILL, ORDER_QUIESCE, ORDER_BATON,
-		  ORDER_DONE };
-
-struct order {
-	enum order_type type;
-	uint8_t program;
-	uint32_t run;
-	int signo;
-	uint64_t order, term;
-	uint64_t known; /* highest term that the engine had heard of when it ordered a start */
-	mtime valid_until, kill_at;
-	struct service_baton baton;
-};
-
-/* ---- the queue -------------------------------------------------------------------------------------- */
-
-enum event_type {
-	EVENT_FAULT, EVENT_FAULT_END, EVENT_CALM,
-	EVENT_HOST_BOOT, EVENT_SUPD_START, EVENT_KEEPER_BORN,
-	EVENT_ENGINE_BORN, EVENT_ENGINE_WAKE, EVENT_ENGINE_INPUT, EVENT_ENGINE_RESUME,
-	EVENT_KEEPER_ORDER, EVENT_KEEPER_DEADLINE, EVENT_KEEPER_WATCH, EVENT_KEEPER_RESUME,
-	EVENT_RUN_EXEC, EVENT_RUN_DIE, EVENT_RUN_REAPED, EVENT_RUN_GONE,
-	EVENT_NET_ORDER, EVENT_NET_BORN, EVENT_VIP_CHECK,
-	EVENT_SCRIBE_WRITTEN, EVENT_SCRIBE_BORN,
-};
-
-struct event {
-	mtime at;
-	uint64_t seq;
-	enum event_type type;
-	uint8_t host;
-	uint32_t life; /* of the process it is for: void when that has ended */
-	uint32_t number; /* fault; run (with program) */
-	uint8_t program;
-	union {
-		struct input input;
-		struct order order;
-		struct {
-			bool adding, refresh;
-			mtime valid_until;
-			uint64_t order;
-		} net;
-		struct {
-			uint64_t seq;
-			struct service_persist persist;
-		} scribe;
-	};
-};
-
-struct queue {
-	struct event *pool;
-	uint32_t *heap, *unused;
-	unsigned n, cap, n_unused;
-	uint64_t seq;
-};
 
 /* ---- processes ----------------------------------------------------------------------------------------- */
 
@@ -304,6 +57,7 @@ struct keeper {
 	uint64_t session;
 	uint64_t top_term;     /* highest of a start order */
 	mtime last_arrival;    /* orders arrive in order */
+	uint64_t hook; /* order number of the fence_command that runs; 0: none */
 	struct backlog backlog;
 };
 
@@ -319,13 +73,16 @@ struct engine {
 	struct peer_fsm peers[WORLD_NODES_MAX];
 	bool mac_known[WORLD_NODES_MAX]; /* judges answers for the virtual address */
 	mtime armed;	   /* world time of the queued wake; 0: none */
-	mtime hello_at, probe_at, lease_at; /* host time, last done */
+	mtime hello_at, probe_at, conflict_at, lease_at, details_at; /* host time, last done */
 	mtime fed_kill_at;
 	mtime keeper_silent_at; /* host time: when the silence of the keeper is believed */
 	mtime orphan_since;	/* world time */
 	mtime baton_s;
 	mtime last_arrival;	/* what the keeper says arrives in order */
 	uint64_t orders, address_order; /* address_order: newest without a result; 0: none */
+	uint64_t hook_order; /* newest fence_command without an end; 0: none */
+	unsigned hook_node;
+	uint64_t hook_term;
 	bool addresses_settled, hello_due;
 	/* what the keeper told at birth */
 	struct run found[WORLD_PROGRAMS_MAX];
@@ -368,8 +125,15 @@ struct host {
 	uint64_t told_term;   /* highest term it was told of since supd started */
 };
 
+/* Who plays what in one playing of a family. */
+struct cast {
+	bool bound;
+	int who[ROLES_END]; /* -1: nobody */
+};
+
 struct world {
 	struct scenario scenario;
+	struct cast casts[WORLD_CASTS_MAX + 1];
 	mtime now;
 	struct rng rng;
 	struct queue queue;
@@ -390,7 +154,10 @@ struct world {
 	int last_place;	 /* host where it lived last; -1 */
 	uint64_t top_term; /* highest term a program was started under */
 	unsigned moves, starts, faults_done;
+	unsigned both[WORLD_NODES_MAX][WORLD_NODES_MAX]; /* looks at which the older could have known */
 	mtime none_since; /* nobody lives; 0: somebody does */
+	mtime one_since;  /* the newest start */
+	bool settled;	  /* all is quiet: nothing more will happen */
 	mtime worst_outage;
 	/* result and story */
 	char violation[256]; /* empty: none so far */
@@ -412,10 +179,10 @@ mtime world_noise(struct world *w, mtime lo, mtime hi);
 void backlog_add(struct backlog *b, const struct event *e);
 void world_fini(struct world *w);
 
-/* ---- scenario.c -------------------------------------------------------------------------------------------- */
+/* ---- fault.c -------------------------------------------------------------------------------------------- */
 
-void fault_begin(struct world *w, const struct fault *f);
-void fault_end(struct world *w, const struct fault *f);
+void fault_begin(struct world *w, unsigned number);
+void fault_end(struct world *w, unsigned number);
 
 /* ---- host.c ----------------------------------------------------------------------------------------------- */
 
@@ -452,6 +219,7 @@ mtime keeper_late(const struct world *w, const struct host *h); /* until it runs
 /* ---- run.c ---------------------------------------------------------------------------------------------------- */
 
 void run_tell_failed(struct world *w, struct host *h, unsigned program, uint64_t order);
+struct input *keeper_tell(struct world *w, struct host *h, enum input_type type);
 void keeper_tell_quiesced(struct world *w, struct host *h, uint64_t term, bool by_deadline);
 void run_later(struct world *w, struct host *h, unsigned program, mtime in, enum event_type type);
 void run_kill(struct world *w, struct host *h, unsigned program, const char *why);
@@ -483,7 +251,9 @@ void glue_program(struct world *w, struct host *h, unsigned program, const struc
 /* After every input: give programs their next orders, tell the service what changed, feed. */
 void glue_settle(struct world *w, struct host *h);
 void glue_resume(struct world *w, struct host *h);
-void glue_hello(struct world *w, struct host *h, bool only, unsigned peer);
+void glue_hello(struct world *w, struct host *h);
+void glue_answer(struct world *w, struct host *h, unsigned peer, bool ask); /* one HELLO to one */
+void glue_details(struct world *w, struct host *h);
 void glue_refresh_lease(struct world *w, struct host *h);
 bool glue_holds_addresses(const struct service_fsm *f);
 void glue_order_address(struct world *w, struct host *h, bool adding);
@@ -492,6 +262,8 @@ void glue_last_words(struct world *w, struct host *h);
 
 /* ---- network.c -------------------------------------------------------------------------------------------------- */
 
+/* The peer link from one to the other, by whichever path. */
+bool network_peer_open(const struct world *w, unsigned from, unsigned to);
 void network_letter(struct world *w, const struct host *from, unsigned to, const struct letter *l);
 void network_advert(struct world *w, const struct host *from, uint8_t priority);
 /* Ask every target: each answer is an input to `from`. */
@@ -502,6 +274,7 @@ void network_probe_address(struct world *w, struct host *from);
 
 void oracle_exec(struct world *w, struct host *h, const struct run *r);
 void oracle_dead(struct world *w, struct host *h);
+void oracle_begins(struct world *w, struct host *h); /* it starts its programs, under a new term */
 void oracle_step(struct world *w, struct host *h); /* after each step of its machines */
 /* Highest term that the host knows of now. */
 uint64_t oracle_known(const struct host *h);
