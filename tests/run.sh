@@ -109,7 +109,7 @@ if build gcc gcc; then
 fi
 
 if build clang clang -Db_sanitize=address,undefined -Db_lundef=false; then
-	SIM_SEEDS=20
+	SIM_SEEDS=1000
 	export SIM_SEEDS
 	for suite in $SUITES; do
 		case $suite in

@@ -126,6 +126,7 @@ void svc_progress_restart(struct svc_step *x);
 /* Every FENCED that must be awaited has come. */
 bool svc_fence_done(const struct service_fsm *s, mtime now);
 void svc_repeat_fence(struct svc_step *x);
+mtime svc_fence_again(const struct service_fsm *s); /* when it is repeated, if need be */
 /* Its HELLO, sent after our FENCE, says that nothing runs there. */
 bool svc_said_idle(const struct service_fsm *s, unsigned p, mtime now);
 /* To FAILED or STOPPED where persist says so, else to WAITING (boot) or BACKUP. */

@@ -268,7 +268,7 @@ static mtime phase_deadline(const struct service_fsm *s)
 {
 	if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_FENCE)
 		return mtime_min(s->fence_started + s->config.fence_timeout,
-				 s->fence_sent + s->config.advert_int / 3);
+				 svc_fence_again(s));
 	if (svc_last_look(s))
 		return s->phase_since + SERVICE_LAST_LOOK;
 	if (s->state == SERVICE_STATE_TAKING_OVER && s->phase == SERVICE_PHASE_CLAIM)
@@ -281,7 +281,7 @@ static mtime phase_deadline(const struct service_fsm *s)
 		return s->release_sent + s->config.advert_int / 3;
 	if (s->restart_fence)
 		return mtime_min(s->fence_started + s->config.fence_timeout,
-				 s->fence_sent + s->config.advert_int / 3);
+				 svc_fence_again(s));
 	return MTIME_NEVER;
 }
 

@@ -64,9 +64,20 @@ static void send_fence(struct svc_step *x)
 	svc_emit(x, SERVICE_ACT_SEND_FENCE);
 }
 
+/*
+ * Twice within fence_timeout: a node that we do not hear is waited for no longer than that, and one
+ * datagram may be lost, or overtaken by another and refused as a replay.
+ */
+mtime svc_fence_again(const struct service_fsm *s)
+{
+	bool first = s->fence_sent - s->fence_started < s->config.fence_timeout / 2;
+
+	return s->fence_sent + (first ? s->config.fence_timeout / 2 : s->config.advert_int / 3);
+}
+
 void svc_repeat_fence(struct svc_step *x)
 {
-	if (x->now - x->s->fence_sent >= x->s->config.advert_int / 3)
+	if (x->now >= svc_fence_again(x->s))
 		send_fence(x);
 }
 
@@ -335,8 +346,14 @@ static void grant(struct svc_step *x)
 		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
 		return;
 	}
-	if (svc_command_next(x) || !s_is_fresh(s, x->now))
+	if (svc_command_next(x))
 		return;
+	if (!s_is_fresh(s, x->now)) { /* who cannot be heard cannot hear what has changed, either */
+		if (x->now - s->fence_started - svc_command_time(s, x->now) >
+		    2 * s->config.advert_int)
+			svc_abandon(x, 0);
+		return;
+	}
 	svc_vrrp(x, VRRP_EV_GRANT_ACTIVE);
 	if (!svc_claim(x))
 		add_addresses(x);
@@ -378,12 +395,16 @@ static bool may_order(struct svc_step *x)
 		svc_abandon(x, 0);
 		return false;
 	}
+	/* Whoever vouched for it, or was asked: what was true then is too old by now. */
+	if (waited > mtime_max(s->config.advert_int, 10 * SERVICE_LAST_LOOK)) {
+		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
+		return false;
+	}
 	if (!s_is_fresh(s, x->now))
 		return false;
 	if (undisputed(s))
 		return true;
-	if (!verdict_holds(s, x->now) ||
-	    waited > mtime_max(s->config.advert_int, 10 * SERVICE_LAST_LOOK)) {
+	if (!verdict_holds(s, x->now)) {
 		svc_abandon(x, s->config.advert_int / 3 * s->config.self);
 		return false;
 	}
