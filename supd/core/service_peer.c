@@ -185,8 +185,8 @@ void svc_on_fence_message(struct svc_step *x, const struct service_event *ev)
 
 /*
  * Its sender does not echo us: a recording, or a node that has started anew and does not hear us
- * (one direction is dead).  Somebody who acts there delays us, like an advert, which can be forged
- * more easily.  A FENCE above every term that we have seen is none that we heard before; who sends
+ * (one direction is dead).  Somebody who acts there delays us, like an advert and no longer: a
+ * recording can be played for ever.  A FENCE above every term that we have seen is none that we heard before; who sends
  * it starts soon, whatever we think of it.
  */
 void svc_on_unproven(struct svc_step *x, const struct service_event *ev)
@@ -196,7 +196,7 @@ void svc_on_unproven(struct svc_step *x, const struct service_event *ev)
 	if (!s->loaded || !RULE(UNPROVEN))
 		return;
 	if (ev->report != NULL && svc_acts(ev->report->state) &&
-	    s->vrrp.state == VRRP_STATE_BACKUP)
+	    s->vrrp.state == VRRP_STATE_BACKUP && svc_believes_claim(x, ev->peer))
 		svc_vrrp(x, VRRP_EV_HOLD);
 	if (ev->report != NULL || ev->term <= s->persist.term_seen)
 		return;
