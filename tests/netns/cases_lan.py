@@ -132,6 +132,33 @@ def default_interval_one_direction_dead_on_either_side(bin_dir):
             lab.wait_standby("a" if lab.b.is_active() else "b")
 
 
+def one_direction_between_the_hosts(bin_dir, advert_int):
+    """Both reach the gateway.  What covers this is FENCE arriving, not time."""
+    with settled(bin_dir, advert_int=advert_int) as lab:
+        lab.drop('iifname "b" oifname "a"')  # the active one does not hear the standby
+        time.sleep(2.5 * active_down_ms(ADVERT_MS) / 1000)
+        stays(lambda: lab.a.is_active() and not lab.b.program_pids(), 1, "nothing moves")
+        lab.heal()
+        lab.wait_standby("b")
+        lab.drop('iifname "a" oifname "b"')  # the standby does not hear the active one
+        lab.wait_active("b", 10)
+        wait_until(lambda: lab.a.state() == "backup" and not lab.a.program_pids(), 2, "a fenced")
+        print(f"dead before start by {oracle.margins_ms(lab.instances())[0]:.1f} ms")
+        stays(lambda: lab.b.is_active() and not lab.a.program_pids(), 2, "b alone")
+        lab.heal()
+        lab.wait_standby("a")
+
+
+@case
+def default_interval_one_direction_between_the_hosts_is_fenced(bin_dir):
+    one_direction_between_the_hosts(bin_dir, "1s")
+
+
+@case
+def short_interval_one_direction_between_the_hosts_is_fenced(bin_dir):
+    one_direction_between_the_hosts(bin_dir, f"{ADVERT_MS}ms")
+
+
 @case
 def ip_cut_between_two_hosts_on_one_lan_is_held_and_said(bin_dir):
     """ARP passes and the gateway answers both: the answer for the address says that a lives."""
