@@ -7,7 +7,7 @@ import time
 
 import oracle
 from case import case
-from lab import VIP, Failed, Lab, active_down_ms, now_ns, stays, wait_until
+from lab import ADDRESS, VIP, Failed, Lab, active_down_ms, now_ns, stays, wait_until
 
 ADVERT_MS = 100
 LEASE_END = 3 + 1.5
@@ -69,6 +69,26 @@ def doubled_and_reordered_frames_move_nothing(bin_dir):
             lab.nodes[active].supctl_ok("failover")
             lab.wait_active(other, 5)
             lab.wait_standby(active)
+
+
+@case
+def interface_that_is_renamed_or_made_anew_hands_over_and_serves_again(bin_dir):
+    with settled(bin_dir) as lab:
+        for gone, back in (
+                (lambda: lab.batch("a", ["link set dev eth0 down", "link set dev eth0 name lan0",
+                                         "link set dev lan0 up"]),
+                 lambda: lab.batch("a", ["link set dev lan0 down", "link set dev lan0 name eth0",
+                                         "link set dev eth0 up",
+                                         f"route replace default via {ADDRESS['gw']}"])),
+                (lambda: lab.ip("a", "link", "del", "eth0"), lambda: lab.connect("a"))):
+            gone()
+            lab.wait_active("b", 10)
+            wait_until(lambda: not lab.a.program_pids() and not lab.a.has_vip(), 5, "a clean")
+            back()
+            lab.wait_standby("a")
+            lab.b.supctl_ok("failover")
+            lab.wait_active("a", 5)
+            lab.wait_standby("b")
 
 
 def announce(lab, host, address):

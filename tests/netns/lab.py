@@ -411,17 +411,21 @@ class Lab:
         self.batch("sw", ["link set dev lo up", "link add name br0 type bridge forward_delay 0",
                           "link set dev br0 up"])
         for host in self.hosts:
-            self.batch("sw", [
-                f"link add name {host} type veth peer name eth0 netns {self.ns(host)}",
-                f"link set dev {host} master br0", f"link set dev {host} up"])
-            lines = ["link set dev lo up", f"addr add {ADDRESS[host]}/24 dev eth0", "link set dev eth0 up"]
-            if host != "gw":
-                lines.append(f"route add default via {ADDRESS['gw']}")
-            self.batch(host, lines)
+            self.connect(host)
         run("nsenter", f"--net={self.ns_path('sw')}", "nft", "-f", "-", text="""
             table bridge lab {
                 chain cut { type filter hook forward priority 0; }
             }""")
+
+    def connect(self, host):
+        """A new eth0 with its address, and its cable to the switch."""
+        self.batch("sw", [
+            f"link add name {host} type veth peer name eth0 netns {self.ns(host)}",
+            f"link set dev {host} master br0", f"link set dev {host} up"])
+        lines = ["link set dev lo up", f"addr add {ADDRESS[host]}/24 dev eth0", "link set dev eth0 up"]
+        if host != "gw":
+            lines.append(f"route add default via {ADDRESS['gw']}")
+        self.batch(host, lines)
 
     def make_second_network(self):
         self.batch("sw", ["link add name br1 type bridge forward_delay 0", "link set dev br1 up"])
