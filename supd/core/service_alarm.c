@@ -162,6 +162,5 @@ void svc_update_alarms(struct svc_step *x)
 					   s->released_term == 0);
 	set(x, SERVICE_ALARM_FENCE_FAILED, fence_failed(s, x->now));
 	set(x, SERVICE_ALARM_WAIT_FOR_PEER, s->state == SERVICE_STATE_WAITING && !s->persist.paused &&
-						    s->wait_until != MTIME_NEVER &&
-						    x->now >= s->wait_until);
+						    x->now >= service_waits_until(s, x->now));
 }

@@ -182,7 +182,7 @@ void service_init(struct service_fsm *s, const struct service_config *config, mt
 
 	memset(s, 0, sizeof(*s));
 	s->config = *config;
-	s->since = s->started = s->unheard_since = now;
+	s->since = s->started = s->listening = now;
 	s->successor = MODEL_NODES_MAX;
 	for (unsigned p = 0; p < config->n_nodes; p++) {
 		if (p != config->self)

@@ -275,7 +275,7 @@ struct service_fsm {
 
 	mtime wait_until;	 /* WAITING */
 	bool by_advert;		 /* an advert of a linked node, no more, ended WAITING: it goes on */
-	mtime unheard_since;	 /* in contact with the network, and no peer heard, since */
+	mtime listening;	 /* in contact with the network, and so able to hear, since */
 	mtime started;		 /* of this machine */
 	mtime address_lost_at;	 /* newest ADDRESSES_ADD after a loss: rate limit */
 	unsigned address_losses; /* of the minute that began at address_losses_since */
@@ -416,6 +416,8 @@ mtime service_kill_at(const struct service_fsm *s);
 mtime service_order_valid_until(const struct service_fsm *s, mtime now);
 /* Whether SERVICE_CMD_TAKE is heard now: idle, or held up by a fence_command. */
 bool service_may_be_forced(const struct service_fsm *s);
+/* WAITING: when this node may start without the nodes that are missing. */
+mtime service_waits_until(const struct service_fsm *s, mtime now);
 /* How often HELLOs and probes are wanted now. */
 mtime service_hello_interval(const struct service_fsm *s, mtime now);
 mtime service_probe_interval(const struct service_fsm *s, mtime now);

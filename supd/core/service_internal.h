@@ -13,7 +13,9 @@
  *   service_advert.c   what their adverts are worth
  *   service_query.c    what can be derived: reachability, S, deadlines, report, baton
  *   service_fit.c      who is fit, here and elsewhere
- *   service_take.c     verdict and taking over, boot
+ *   service_take.c     verdict and taking over
+ *   service_boot.c     the beginning, when nothing is known of the others
+ *   service_restart.c  restarts on the active node
  *   service_address.c  addresses that go, and are put back
  *   service_command.c  fence_command
  *   service_plain.c    plain VRRP routers: priorities and preemption
@@ -119,12 +121,16 @@ void svc_note_file(struct service_fsm *s, unsigned p);
 void svc_own_file(struct service_fsm *s);
 
 /* ---- service_take.c ---- */
-void svc_consider_boot(struct svc_step *x);
 void svc_consider_takeover(struct svc_step *x);
 void svc_progress_takeover(struct svc_step *x);
 void svc_abandon(struct svc_step *x, mtime hold);
-void svc_restart_fence(struct svc_step *x);
-void svc_progress_restart(struct svc_step *x);
+/* Begin, where the verdict holds and the reserved term is on disk; elected: every node was heard. */
+void svc_begin_takeover(struct svc_step *x, enum service_cause cause, bool elected);
+void svc_begin_fence(struct svc_step *x);
+/* The reserved one; the next one is reserved by the write that must follow. */
+void svc_take_term(struct service_fsm *s);
+/* Somebody runs it, or is about to. */
+bool svc_any_busy(const struct service_fsm *s, mtime now);
 /* Every FENCED that must be awaited has come. */
 bool svc_fence_done(const struct service_fsm *s, mtime now);
 void svc_repeat_fence(struct svc_step *x);
@@ -141,6 +147,15 @@ void svc_addresses_added(struct svc_step *x, bool ok);
 void svc_progress_addresses(struct svc_step *x);
 /* How long a takeover waits for its addresses. */
 mtime svc_address_patience(const struct service_fsm *s);
+
+/* ---- service_boot.c ---- */
+void svc_consider_boot(struct svc_step *x);
+/* Enough is known, or has been waited for, to begin where nobody was active before. */
+bool svc_may_boot(const struct service_fsm *s, mtime now);
+
+/* ---- service_restart.c ---- */
+void svc_restart_fence(struct svc_step *x);
+void svc_progress_restart(struct svc_step *x);
 
 /* ---- service_command.c ---- */
 /* How long this takeover has waited for fence_command by now. */

@@ -30,7 +30,6 @@ void svc_on_heard(struct svc_step *x, unsigned p, mtime echoed)
 	peer->heard = x->now;
 	peer->adverts_alone = 0;
 	peer->disbelieved = false;
-	x->s->unheard_since = x->now;
 	if (echoed > peer->echoed)
 		peer->echoed = echoed;
 }

@@ -155,7 +155,7 @@ void svc_update_contact(struct svc_step *x)
 	s->s = mtime_max(s->s, proof);
 	s->contact = contact;
 	if (!contact && s->config.isolation != MODEL_ISOLATION_OFF)
-		s->unheard_since = x->now;
+		s->listening = x->now;
 	/* Silence heard without contact proves nothing: Active_Down begins again with contact. */
 	if (s->vrrp.state == VRRP_STATE_BACKUP && RULE(ISOLATION_HOLD)) {
 		if (isolated && !s->isolated)
@@ -301,7 +301,9 @@ mtime service_deadline(const struct service_fsm *s, mtime now)
 	if (!s->release_kill || s->state != SERVICE_STATE_RELEASING)
 		at = mtime_min(at, service_kill_at(s)); /* else the kill is under way already */
 	if (s->state == SERVICE_STATE_WAITING)
-		at = mtime_min(at, s->wait_until > now ? s->wait_until : at);
+		at = mtime_min(at, service_waits_until(s, now) > now
+					   ? service_waits_until(s, now)
+					   : at);
 	if (s->state == SERVICE_STATE_BACKUP && s->hold_until > now)
 		at = mtime_min(at, s->hold_until);
 	if (svc_soft_turn(s, now) > now)

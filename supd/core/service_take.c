@@ -81,7 +81,7 @@ void svc_repeat_fence(struct svc_step *x)
 		send_fence(x);
 }
 
-static void begin_fence(struct svc_step *x)
+void svc_begin_fence(struct svc_step *x)
 {
 	struct service_fsm *s = x->s;
 
@@ -146,14 +146,14 @@ bool svc_fence_done(const struct service_fsm *s, mtime now)
 /* ---- begin, give up ------------------------------------------------------------------------------ */
 
 /* The one reserved; the next one is reserved by the write that follows. */
-static void take_term(struct service_fsm *s)
+void svc_take_term(struct service_fsm *s)
 {
 	s->term = s->persist.reserved;
 	s->persist.term_seen = s->term;
 	s->persist.reserved = service_next_term(s->term, s->config.self);
 }
 
-static void begin_takeover(struct svc_step *x, enum service_cause cause, bool elected)
+void svc_begin_takeover(struct svc_step *x, enum service_cause cause, bool elected)
 {
 	struct service_fsm *s = x->s;
 
@@ -165,14 +165,14 @@ static void begin_takeover(struct svc_step *x, enum service_cause cause, bool el
 		return;
 	s->taken_unfit = service_softly_unfit(s, x->now);
 	s->file_replaced = s->file_known && s->file_in_force != s->config.file;
-	take_term(s);
+	svc_take_term(s);
 	s->restart_fence = s->programs_ready = s->exhausted = false;
 	s->command_time = 0;
 	s->conflict_taken = svc_within(x->now, s->conflict_unknown_at, s->config.advert_int);
 	svc_persist(x);
 	svc_set_state(x, SERVICE_STATE_TAKING_OVER, cause);
 	svc_set_phase(x, SERVICE_PHASE_FENCE);
-	begin_fence(x);
+	svc_begin_fence(x);
 }
 
 void svc_abandon(struct svc_step *x, mtime hold)
@@ -210,18 +210,16 @@ void svc_enter_idle(struct svc_step *x, enum service_cause cause, bool boot)
 	} else if (s->persist.latched) {
 		svc_set_state(x, SERVICE_STATE_FAILED, SERVICE_CAUSE_FAILED);
 	} else if (boot) {
-		/* Silence that has been listened to counts, whatever this node was meanwhile. */
-		s->wait_until = mtime_max(
-			x->now, mtime_add(s->unheard_since, s->config.wait_for_peer));
+		s->wait_until = mtime_add(x->now, s->config.wait_for_peer);
 		svc_set_state(x, SERVICE_STATE_WAITING, cause);
 	} else {
 		svc_set_state(x, SERVICE_STATE_BACKUP, cause);
 	}
 }
 
-/* ---- boot --------------------------------------------------------------------------------------------- */
+/* ---- backup --------------------------------------------------------------------------------------------- */
 
-static bool any_busy(const struct service_fsm *s, mtime now)
+bool svc_any_busy(const struct service_fsm *s, mtime now)
 {
 	for (unsigned p = 0; p < s->config.n_nodes; p++) {
 		if (svc_peer_busy(s, p, now))
@@ -230,75 +228,19 @@ static bool any_busy(const struct service_fsm *s, mtime now)
 	return false;
 }
 
-/* Every node is in two-way contact and has read its state: who runs nothing now will say so. */
-static bool all_heard(const struct service_fsm *s, mtime now)
-{
-	for (unsigned p = 0; p < s->config.n_nodes; p++) {
-		if (p == s->config.self)
-			continue;
-		/* A plain router tells nothing: only its silence counts. */
-		if (!s->config.nodes[p].peer_link && !s->vrrp.expired)
-			return false;
-		if (svc_linked(s, p) && (!service_peer_reachable(s, p, now) ||
-					 !svc_report_fresh(s, p, now) ||
-					 s->peers[p].report.state == SERVICE_STATE_DOWN))
-			return false;
-	}
-	return true;
-}
-
-/*
- * Alone after wait_for_peer: only with a witness that it is not we who are cut off.  One after the
- * other, by rank, so that the later one can see the address of the earlier one.
- */
-static bool may_start_alone(const struct service_fsm *s, mtime now)
-{
-	mtime turn = svc_rank(s) * 2 * s->config.advert_int;
-
-	if (now < mtime_add(s->wait_until, turn) || !s->vrrp.expired || s->config.hold_on_silence)
-		return false;
-	return s->config.isolation == MODEL_ISOLATION_OFF ||
-	       svc_within(now, s->target_answer_other, 2 * s->config.advert_int);
-}
-
-void svc_consider_boot(struct svc_step *x)
-{
-	struct service_fsm *s = x->s;
-
-	bool all = all_heard(s, x->now);
-
-	if (any_busy(s, x->now)) {
-		svc_set_state(x, SERVICE_STATE_BACKUP, s->cause);
-		return;
-	}
-	if (s->forced) {
-		begin_takeover(x, SERVICE_CAUSE_FAILOVER, false);
-		return;
-	}
-	if (!all && !may_start_alone(s, x->now))
-		return;
-	if (!svc_best_here(s, x->now) ||
-	    (!service_fit(s, x->now, NULL) && service_best_peer(s, x->now) >= 0))
-		svc_set_state(x, SERVICE_STATE_BACKUP, s->cause);
-	else
-		begin_takeover(x, s->cause, all);
-}
-
-/* ---- backup --------------------------------------------------------------------------------------------- */
-
 void svc_consider_takeover(struct svc_step *x)
 {
 	struct service_fsm *s = x->s;
 
 	if (s->forced) {
-		if (any_busy(s, x->now))
+		if (svc_any_busy(s, x->now))
 			s->forced = false;
 		else
-			begin_takeover(x, SERVICE_CAUSE_FAILOVER, false);
+			svc_begin_takeover(x, SERVICE_CAUSE_FAILOVER, false);
 		return;
 	}
 	if (s->released_term != 0 && x->now - s->released_at <= svc_down_interval(s)) {
-		begin_takeover(x, SERVICE_CAUSE_RELEASE, false);
+		svc_begin_takeover(x, SERVICE_CAUSE_RELEASE, false);
 		return;
 	}
 	s->released_term = 0;
@@ -306,10 +248,10 @@ void svc_consider_takeover(struct svc_step *x)
 	if (s->config.hold_on_silence && RULE(HOLD))
 		return;
 	/* As if it had not come: whoever forged it shall not make us start before our time. */
-	if (s->by_advert && !all_heard(s, x->now) && !may_start_alone(s, x->now))
+	if (s->by_advert && !svc_may_boot(s, x->now))
 		return;
 	if (s->vrrp.expired && x->now >= s->hold_until)
-		begin_takeover(x, SERVICE_CAUSE_TAKEOVER, false);
+		svc_begin_takeover(x, SERVICE_CAUSE_TAKEOVER, false);
 }
 
 /* ---- taking over ----------------------------------------------------------------------------------------- */
@@ -505,55 +447,4 @@ void svc_progress_takeover(struct svc_step *x)
 	}
 	svc_progress_restart(x);
 	svc_on_limit(x);
-}
-
-/* ---- restart on the active node -------------------------------------------------------------------------- */
-
-/*
- * Somebody may have run under a newer term while we did not hear (cut off in turn), and it is over
- * there: nothing makes us step down, but a start under ours would take SUPD_TERM back.
- */
-static bool term_is_old(const struct service_fsm *s)
-{
-	return s->persist.term_seen > s->term && RULE(FRESH_TERM);
-}
-
-void svc_restart_fence(struct svc_step *x)
-{
-	x->s->restart_fence = true;
-	if (!term_is_old(x->s))
-		begin_fence(x);
-}
-
-static void renew_term(struct svc_step *x)
-{
-	struct service_fsm *s = x->s;
-	struct service_action *a;
-
-	take_term(s);
-	svc_persist(x);
-	a = svc_emit(x, SERVICE_ACT_STATE);
-	a->from = a->to = s->state;
-	a->cause = s->cause;
-	svc_emit(x, SERVICE_ACT_HELLO_NOW);
-	begin_fence(x);
-}
-
-void svc_progress_restart(struct svc_step *x)
-{
-	struct service_fsm *s = x->s;
-
-	if (!s->restart_fence || s->persist.paused)
-		return;
-	if (term_is_old(s)) {
-		if (!svc_persist_settled(s))
-			return;
-		renew_term(x);
-	}
-	if (!svc_fence_done(s, x->now)) {
-		svc_repeat_fence(x);
-		return;
-	}
-	s->restart_fence = false;
-	svc_emit(x, SERVICE_ACT_PROGRAMS_ALLOW);
 }

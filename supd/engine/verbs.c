@@ -258,10 +258,10 @@ static void service_waits_for(struct control_request *r, mtime now)
 			control_list_add(silent, sizeof(silent), model_node_name(r->engine->m, p));
 	if (silent[0] == '\0')
 		return;
-	if (now < s->wait_until)
+	if (now < service_waits_until(s, now))
 		snprintf(r->waits_text, sizeof(r->waits_text),
 			 "%s to be heard (without it, this node starts in %lld s: wait_for_peer)",
-			 silent, (long long)(mtime_to_ms(s->wait_until - now) + 999) / 1000);
+			 silent, (long long)(mtime_to_ms(service_waits_until(s, now) - now) + 999) / 1000);
 	else
 		snprintf(r->waits_text, sizeof(r->waits_text),
 			 "%s to be heard, or a probe target to answer (supctl explain; if %s is down "

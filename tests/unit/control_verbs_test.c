@@ -275,6 +275,8 @@ static void start_that_times_out_says_whom_it_waits_for(void **state)
 	struct control_kit *k = *state;
 
 	kit_set_state(k, SERVICE_STATE_WAITING);
+	kit_service(k)->config.wait_for_peer = MTIME_SEC(60);
+	kit_service(k)->listening = mtime_now();
 	kit_service(k)->wait_until = mtime_now() + MTIME_SEC(30);
 	kit_peer_says(k, NODE_B, SERVICE_STATE_BACKUP);
 	kit_expect(request(k, start), 8, "waiting for c to be heard (without it, this node starts in 30 s");

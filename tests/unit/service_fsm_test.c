@@ -100,6 +100,22 @@ static void silence_that_was_listened_to_counts_for_wait_for_peer(void **state)
 	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
 }
 
+static void of_three_nodes_only_the_missing_one_is_waited_for(void **state)
+{
+	struct service_report r = kit_report(SERVICE_STATE_STOPPED, 0);
+	struct kit k;
+
+	kit_boot(&k, 3);
+	kit_command(&k, SERVICE_CMD_STOP);
+	for (int i = 0; i < 70; i++) {
+		silence(&k, ADV);
+		kit_hello(&k, 1, r);
+	}
+	kit_command(&k, SERVICE_CMD_START);
+	kit_hello(&k, 1, kit_report(SERVICE_STATE_WAITING, 0));
+	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER); /* c was silent all the time */
+}
+
 static void a_peer_just_heard_or_a_cut_begins_wait_for_peer_anew(void **state)
 {
 	struct service_report r = kit_report(SERVICE_STATE_STOPPED, 0);
@@ -1245,6 +1261,7 @@ int main(void)
 		cmocka_unit_test(boot_waits_for_a_peer_that_has_not_read_its_state),
 		cmocka_unit_test(boot_beside_an_active_is_backup_at_once),
 		cmocka_unit_test(silence_that_was_listened_to_counts_for_wait_for_peer),
+		cmocka_unit_test(of_three_nodes_only_the_missing_one_is_waited_for),
 		cmocka_unit_test(a_peer_just_heard_or_a_cut_begins_wait_for_peer_anew),
 		cmocka_unit_test(boot_alone_starts_after_wait_for_peer_only_if_the_gateway_answers),
 		cmocka_unit_test(who_has_not_asked_around_yet_does_not_start),
