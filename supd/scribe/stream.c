@@ -75,6 +75,27 @@ static const char *drop_reason(const struct stream *s)
 }
 
 /*
+ * Read on to the end of a line that was dropped in part, byte by byte so as to take no more.
+ * Under the lock.
+ */
+static void drop_line_rest(struct stream *s)
+{
+	char c;
+
+	for (int i = 0; s->mid_line && i < LINE_REST_MAX; i++) {
+		ssize_t n = read(s->program_fd, &c, 1);
+
+		if (n < 0)
+			return;
+		if (n == 0)
+			break;
+		s->dropped++;
+		s->mid_line = c != '\n';
+	}
+	s->mid_line = false;
+}
+
+/*
  * Say in the log how much is missing at this place.  It goes through the (empty) stage too; false:
  * the stage did not take it.
  */
@@ -85,6 +106,8 @@ static bool put_drop_notice(struct stream *s)
 	int len;
 
 	pthread_mutex_lock(s->lock);
+	if (s->mid_line && s->program_fd >= 0)
+		drop_line_rest(s); /* one notice for all of it */
 	dropped = s->dropped;
 	s->dropped = 0;
 	pthread_mutex_unlock(s->lock);
@@ -120,24 +143,6 @@ static bool flush(struct stream *s)
 static size_t waiting_bytes(const struct stream *s)
 {
 	return s->program_fd >= 0 ? pipe_waiting(s->program_fd) : 0;
-}
-
-/* Read on to the end of a line that was dropped in part, byte by byte so as to take no more. */
-static void drop_line_rest(struct stream *s)
-{
-	char c;
-
-	for (int i = 0; s->mid_line && i < LINE_REST_MAX; i++) {
-		ssize_t n = read(s->program_fd, &c, 1);
-
-		if (n < 0)
-			return;
-		if (n == 0)
-			break;
-		s->dropped++;
-		s->mid_line = c != '\n';
-	}
-	s->mid_line = false;
 }
 
 static bool drop_chunk(struct stream *s)

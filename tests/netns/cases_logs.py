@@ -3,11 +3,12 @@
 cannot be written."""
 import json
 import os
+import socket
 import subprocess
 import time
 
 from case import case
-from lab import Failed, Lab, die_with_parent, stays, wait_until
+from lab import Failed, Lab, die_with_parent, run, wait_until
 
 WRITER = """import os, sys, time
 total, rate = int(sys.argv[1]), int(sys.argv[2])
@@ -238,3 +239,96 @@ def logs_that_cannot_be_written_harm_no_program(bin_dir):
                    "the directory is back: what fitted is there, and how much is missing")
         lab.wait_active("a", 15)
         assert not lab.a.alarms() or "state_file" not in lab.a.alarms(), lab.a.alarms()
+
+
+def private_dev(lab):
+    """supd with a /dev of its own, so that /dev/log is ours: the listening socket."""
+    dev = os.path.join(lab.dir, "dev")
+    os.mkdir(dev)
+    script_path = os.path.join(lab.dir, "supd-with-dev")
+    nodes = "null zero full random urandom tty"
+    with open(script_path, "w", encoding="utf-8") as f:
+        f.write(f"#!/bin/sh\nset -e\nif [ $# -gt 0 ] && [ \"$1\" != inside ]; then\n"
+                f"\texec unshare --mount \"$0\" inside \"$@\"\nfi\nshift\n"
+                f"for n in {nodes}; do\n\t: >{dev}/$n\n\tmount --bind /dev/$n {dev}/$n\ndone\n"
+                f"mount --rbind {dev} /dev\nexec {lab.supd} \"$@\"\n")
+    os.chmod(script_path, 0o755)
+    lab.supd = script_path
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listener.bind(os.path.join(dev, "log"))
+    os.chmod(os.path.join(dev, "log"), 0o666)
+    listener.settimeout(20)
+    return listener
+
+
+@case
+def output_goes_to_syslog_under_the_programs_name(bin_dir):
+    with Lab(bin_dir, nodes=("a",)) as lab, private_dev(lab) as syslog:
+        talker = script(lab, "talker.py", """import os, time
+for i in range(3000):
+    print("line %d" % i, flush=True)
+os.write(1, b"prompt> ")
+while True:
+    time.sleep(1000)
+""")
+        add_programs(lab, {"talker": (talker, "stdout_logfile = syslog")})
+        lab.a.start()
+        for i in range(3000):
+            message = syslog.recv(10000).decode()
+            if i == 1000:  # syslog stands still, and a scribe dies: at most one line comes twice
+                time.sleep(0.1)
+                lab.a.kill("scribe")
+            if i > 1000 and message.endswith(f" talker: line {i - 1}"):
+                message = syslog.recv(10000).decode()
+            assert message.startswith("<30>") and message.endswith(f" talker: line {i}"), message
+        assert syslog.recv(10000).decode().endswith(" talker: prompt> ")
+        code, text = lab.a.supctl("logs", "talker")
+        assert code == 1 and "syslog" in text, (code, text)
+
+
+@case
+def full_disk_costs_lines_that_are_counted(bin_dir):
+    with Lab(bin_dir, nodes=("a",)) as lab:
+        small, done = os.path.join(lab.dir, "small"), os.path.join(lab.dir, "done")
+        os.mkdir(small)
+        os.mkdir(done)
+        os.chmod(done, 0o777)
+        run("mount", "-t", "tmpfs", "-o", "size=256k,mode=777", "none", small)
+        try:
+            path = os.path.join(small, "x.log")
+            writer = script(lab, "writer.py", WRITER)
+            add_programs(lab, {"writer": (f"{writer} 1000000 100000000 {done}/writer",
+                                          f"stdout_logfile = {path}\nlogfile_maxbytes = 0")})
+            lab.a.start()
+            wait_until(lambda: os.path.exists(f"{done}/writer"), 20, "the program is not held up")
+            run("mount", "-o", "remount,size=8m", small)
+
+            def told():
+                with open(path, "rb") as f:
+                    return b"bytes of output dropped here: No space left on device\n" in f.read()
+            wait_until(told, 10, "the gap is told")
+            text, _ = all_logs(path)
+            check_gap(text)
+        finally:
+            run("umount", "-l", small)
+
+
+def check_gap(text):
+    """Whole lines before and after one notice, which counts what is missing between; of one line,
+    at the cut, the begin may be there."""
+    before, notice, after = text.partition(b"\nsupd: ")
+    dropped, _, after = after.partition(b"\n")
+    lines = before.split(b"\n")
+    begun = lines.pop()
+    for i, line in enumerate(lines):
+        assert line == b"%09d %s" % (i, b"x" * (i % 120)), (i, line)
+    number = len(lines)
+    assert (b"%09d %s" % (number, b"x" * (number % 120))).startswith(begun), (number, begun)
+    missing = len(begun) + int(dropped.split()[0])
+    while missing > 0 and missing != len(b"end %d\n" % number):
+        missing -= 11 + number % 120
+        number += 1
+    assert missing in (0, len(b"end %d\n" % number)) and notice, (missing, number, dropped)
+    for line in after.split(b"\n")[:-1]:
+        assert line.startswith(b"end ") or line == b"%09d %s" % (number, b"x" * (number % 120)), line
+        number += 1

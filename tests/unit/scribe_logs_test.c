@@ -397,6 +397,29 @@ static void the_directory_gone_is_an_error_until_it_is_back(void **state)
 	assert_text(o, 0, "before\nin between\n");
 }
 
+static void one_gap_has_one_notice(void **state)
+{
+	struct output *o = *state;
+	char dir[96], path[112], *text, *notice;
+
+	snprintf(dir, sizeof(dir), "%s/none", o->dir);
+	snprintf(path, sizeof(path), "%s/p.log", dir);
+	o->stream.out.conf.path = path;
+	put_numbered(o, 0, 1000); /* more than the stage holds */
+	put(o, "whole\nbegun");
+	assert_true(o->stream.dropped > 0 && o->stream.mid_line);
+	assert_int_equal(fd_write_all(o->program, " and ended\nnext\n", 16), 0);
+	assert_int_equal(mkdir(dir, 0755), 0);
+	stream_retry(&o->stream);
+	stream_pump(&o->stream, 1 << 20);
+	assert_int_equal(rename(path, o->path), 0);
+	text = text_of(o, 0);
+	notice = strstr(text, "bytes of output dropped here: No such file or directory\n");
+	assert_non_null(notice);
+	assert_string_equal(strchr(notice, '\n'), "\nnext\n");
+	free(text);
+}
+
 /* ---- FIFOs and devices --------------------------------------------------------------------------------- */
 
 static void a_fifo_is_written_while_somebody_reads(void **state)
@@ -599,6 +622,7 @@ int main(void)
 		output(a_log_that_was_truncated_goes_on_at_its_begin),
 		output(a_directory_in_its_place_is_an_error_until_it_goes),
 		output(the_directory_gone_is_an_error_until_it_is_back),
+		output(one_gap_has_one_notice),
 		output(a_fifo_is_written_while_somebody_reads),
 		output(a_slow_reader_is_waited_for_but_not_for_ever),
 		output(devices_take_everything),
