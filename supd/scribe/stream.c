@@ -210,6 +210,20 @@ static ssize_t drop(struct stream *s)
 	return n;
 }
 
+/*
+ * Many small pieces of one line, each in a slot of its own, fill the stage of a log that takes
+ * whole lines: it gets what there is.
+ */
+static bool is_clogged(struct stream *s)
+{
+	if (pipe_waiting(s->stage_in) == 0 || waiting_bytes(s) == 0)
+		return false;
+	s->out.rest = true;
+	flush(s);
+	s->out.rest = false;
+	return s->error == 0 && s->stuck_since == 0;
+}
+
 bool stream_pump(struct stream *s, uint64_t budget)
 {
 	uint64_t moved = 0;
@@ -219,6 +233,8 @@ bool stream_pump(struct stream *s, uint64_t budget)
 		ssize_t n = fill(s);
 
 		if (n == -ENODATA && writable)
+			continue;
+		if (n == -EAGAIN && writable && is_clogged(s))
 			continue;
 		if (n < 0 && !writable)
 			n = drop(s);

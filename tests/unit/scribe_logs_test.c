@@ -548,6 +548,21 @@ static void the_begin_of_a_line_reaches_syslog_at_the_end(void **state)
 	assert_message(o, "p: password: ");
 }
 
+/* A progress bar: each dot is a piece of its own in the pipes, which have room for 16. */
+static void dots_without_an_end_do_not_clog_the_pipes(void **state)
+{
+	struct output *o = *state;
+
+	start_journal(o);
+	use_syslog(o);
+	for (int i = 0; i < 20; i++)
+		put(o, ".");
+	assert_int_equal(pipe_waiting(o->stream.program_fd), 0);
+	assert_message(o, "p: ................");
+	put(o, "\n");
+	assert_message(o, "p: ....");
+}
+
 static void syslog_gets_a_long_line_in_pieces(void **state)
 {
 	struct output *o = *state;
@@ -628,6 +643,7 @@ int main(void)
 		output(devices_take_everything),
 		output(syslog_gets_lines_with_the_programs_name),
 		output(the_begin_of_a_line_reaches_syslog_at_the_end),
+		output(dots_without_an_end_do_not_clog_the_pipes),
 		output(syslog_gets_a_long_line_in_pieces),
 		output(without_syslog_output_waits_and_is_not_lost),
 		output(a_stopped_syslog_loses_nothing_while_there_is_room),
