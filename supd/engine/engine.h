@@ -252,6 +252,7 @@ struct engine {
 	mtime hello_at; /* newest HELLO sent */
 	mtime drained_at; /* engine_drain(); 0: never */
 	mtime hello_due; /* what hello_timer is armed for */
+	struct ratelimit stall_log;
 	uint64_t session;
 	struct ev_timer details_timer;
 	struct details_source details;

@@ -259,6 +259,18 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *w, int revents)
 	}
 }
 
+/* A whole interval late: the others have missed what we did not send, and may act on it. */
+static void tell_stall(struct engine *e, mtime late, mtime now)
+{
+	uint64_t missed;
+
+	if (e->hello_due != 0 && late > hello_interval(e, now) &&
+	    ratelimit_pass(&e->stall_log, now, &missed))
+		log_warn("this process stood still for %lld ms (%llu more times before), going on; an "
+			 "active service does not survive a long one (supd --check-config)",
+			 (long long)mtime_to_ms(late), (unsigned long long)missed);
+}
+
 /*
  * After a stall of ours the news of that time come first: a HELLO that still says "active" would
  * keep a peer waiting for a service that the keeper has killed.
@@ -267,8 +279,11 @@ static void on_hello_timer(struct ev_loop *loop, struct ev_timer *w, int revents
 {
 	struct engine *e = w->data;
 
-	if (mtime_now() - e->hello_due > LATE)
+	mtime now = mtime_now(), late = now - e->hello_due;
+
+	if (late > LATE)
 		engine_drain(e);
+	tell_stall(e, late, now);
 	peer_socket_judge(e);
 	peer_io_hello_now(e);
 }
