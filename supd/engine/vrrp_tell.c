@@ -68,8 +68,9 @@ static void describe(const struct vrrp_profile *ours, enum vrrp_reject reason,
 		snprintf(buf, size, ": it is %u, ours is %u", v[1], ours->vrid);
 		break;
 	case VRRP_REJECT_NOT_A_PEER:
-		snprintf(buf, size, ": no node of ours uses VRID %u with priority %u; another router "
-			 "with our number?", v[1], v[2]);
+		snprintf(buf, size,
+			 ": VRID %u, priority %u, of no node here; does another router have our number?",
+			 v[1], v[2]);
 		break;
 	case VRRP_REJECT_TTL:
 		snprintf(buf, size, ": it is %d, must be 255", d->ttl);

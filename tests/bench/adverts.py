@@ -52,9 +52,9 @@ def lines_with(lab, what):
 def sample(lab):
     """(active node, restarts of the program there)"""
     for name in lab.node_names:
-        if lab.nodes[name].state() == "active":
-            program = lab.nodes[name].program()
-            return name, program["restarts"]["total"] if program else 0
+        status = lab.nodes[name].status()
+        if status and status["services"][0]["state"] == "active":
+            return name, status["programs"][0]["restarts"]["total"]
     return None, 0
 
 
@@ -77,11 +77,12 @@ def main():
         for process in load:
             process.send_signal(signal.SIGKILL)
         counters = [lab.nodes[n].service()["counters"] for n in lab.node_names]
+        anew = [lab.nodes[n].status()["supd"]["engine_restarts"] for n in lab.node_names]
         print(f"{minutes:g} min, advert_int {advert:g} ms, {busy} busy processes, "
               f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; "
               f"Active_Down {active_down_ms(advert):.0f} ms")
-        print(f"changes: {len(seen) - 1}; adverts sent {counters[0]['adverts_sent']}, "
-              f"heard {counters[1]['adverts_received']}")
+        print(f"changes: {len(seen) - 1}; engines replaced: {sum(anew)}; by the present ones: adverts "
+              f"sent {counters[0]['adverts_sent']}, heard {counters[1]['adverts_received']}")
         print(f"stalls seen here: {len(watch.late)} above 20 ms, longest "
               f"{max(watch.late, default=0):.0f} ms")
         for line in lines_with(lab, r"stood still|deadline|cause (takeover|step_down)"):
