@@ -305,16 +305,20 @@ static bool is_due(mtime last, mtime interval, mtime now)
 static void send_round(struct engine_service *svc, mtime interval, mtime now)
 {
 	struct engine *e = svc->engine;
-	bool runs = false;
+	bool runs = false, asks = false;
 
 	svc->probed_at = now;
 	for (uint32_t i = 0; i < e->m->n_services && !runs; i++)
 		runs = e->services[i].fsm.may_run && is_beside(svc, &e->services[i]);
+	for (unsigned i = 0; i < svc->n_targets; i++)
+		asks = asks || is_due(svc->targets[i].asked, interval - interval / 4, now);
 	/*
 	 * An answer will renew S, which promises that the peers have heard of us shortly before:
-	 * so a HELLO goes with each round, unless one has just gone.
+	 * so a HELLO goes with each round, unless one has just gone.  "Just" is what the budget's
+	 * 1 % covers: a host that was cut off for an advert_int, and comes back for a moment
+	 * between the two, would renew S with nobody having heard it.
 	 */
-	if (runs && now - e->hello_at > interval / 4)
+	if (runs && asks && now - e->hello_at > interval / 50)
 		peer_io_hello_now(e);
 	for (unsigned i = 0; i < svc->n_targets; i++)
 		if (is_due(svc->targets[i].asked, interval - interval / 4, now))

@@ -107,7 +107,7 @@ static void timers_io(struct world *w, struct host *h)
 	/* An answer renews S, which promises that the peers have heard of us shortly before. */
 	if (e->sockets && now >= e->probe_at + probe) {
 		e->probe_at = now;
-		if (e->fsm.may_run && now - e->hello_at > probe / 4)
+		if (e->fsm.may_run && now - e->hello_at > probe / 50)
 			glue_hello(w, h);
 		network_probe_targets(w, h);
 	}

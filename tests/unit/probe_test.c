@@ -52,6 +52,11 @@ static void a_hello_goes_with_each_round_while_something_may_run(void **state)
 	assert_int_equal(w->hellos, 0);
 	w->svc.fsm.may_run = true;
 	w->svc.probed_at = 0;
+	probe_update(&w->e, 0); /* every target has just been asked: no round */
+	assert_int_equal(w->hellos, 0);
+	for (unsigned i = 0; i < w->svc.n_targets; i++)
+		w->svc.targets[i].asked = 0;
+	w->svc.probed_at = 0;
 	probe_update(&w->e, 0);
 	assert_int_equal(w->hellos, 1);
 	w->svc.probed_at = 0;
