@@ -10,7 +10,7 @@ set -eu
 nm=$1
 archive=$2
 
-allowed='memcpy|memcmp|memset|memmove|memchr|strlen|strcmp'
+allowed='memcpy|memcmp|bcmp|memset|memmove|memchr|strlen|strcmp'
 allowed="$allowed|snprintf|vsnprintf|__snprintf_chk|__vsnprintf_chk|__mem(cpy|set|move)_chk"
 allowed="$allowed|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_"
 allowed="$allowed|__(asan|ubsan|sanitizer|tsan|msan)_.*|__gcov_.*|__llvm_.*"
