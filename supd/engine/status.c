@@ -74,12 +74,15 @@ static json_t *addresses(const struct engine *e, uint32_t row)
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < ms->n_vips; i++) {
+		const bool present = (e->services[row].addresses_present >> i & 1) != 0;
 		char text[IP_ADDR_TEXT];
 
 		ip_addr_text(&ms->vips[i], text);
-		json_array_append_new(
-			list, json_pack("{s:s, s:b}", "address", text, "present",
-					(int)(e->services[row].addresses_present >> i & 1)));
+		/* Where somebody else sets them, nobody here knows. */
+		json_array_append_new(list, json_pack("{s:s, s:o}", "address", text, "present",
+						      ms->vip_backend == MODEL_VIP_NONE
+							      ? json_null()
+							      : json_boolean(present)));
 	}
 	return list;
 }

@@ -145,6 +145,8 @@ static int take_off(struct net *n, uint32_t row, unsigned vip)
 	struct rtnl_addr *a;
 	int r = 0;
 
+	if ((s->held >> vip & 1) != 0) /* their peers hear of it as long as it is here */
+		connections_end(n, &model_service(n->m, row)->vips[vip]);
 	s->held &= ~(1u << vip); /* first: the kernel's event about it is no loss */
 	s->lost &= ~(1u << vip);
 	if (!s->exists)
@@ -169,6 +171,7 @@ static int take_off_all(struct net *n, uint32_t row)
 	for (unsigned i = 0; i < model_service(n->m, row)->n_vips; i++) {
 		const int r = take_off(n, row, i);
 
+		connections_end(n, &model_service(n->m, row)->vips[i]); /* new ones, and lost ones */
 		error = error != 0 ? error : r;
 	}
 	return error;

@@ -363,7 +363,8 @@ int monitor_open(struct net *n)
 		log_error("rtnetlink: %s", nl_geterror(r));
 		return -EIO;
 	}
-	nl_socket_set_buffer_size(n->monitor, EVENTS_BUFFER, 0);
+	nl_socket_set_buffer_size(n->monitor,
+				  n->monitor_buffer > 0 ? n->monitor_buffer : EVENTS_BUFFER, 0);
 	ev_io_init(&n->monitor_watcher, on_events, nl_socket_get_fd(n->monitor), EV_READ);
 	n->monitor_watcher.data = n;
 	ev_io_start(n->loop, &n->monitor_watcher);

@@ -255,6 +255,7 @@ static int net_init(struct net *n, const struct net_args *args)
 	if (r < 0)
 		return r;
 	n->m = args->m;
+	n->monitor_buffer = args->monitor_buffer;
 	n->keeper.channel.fd = n->engine.channel.fd = -1;
 	n->services = calloc(args->m->n_services + 1, sizeof(*n->services));
 	n->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);

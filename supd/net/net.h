@@ -16,6 +16,7 @@ struct model;
 struct net_args {
 	const struct model *m;
 	int keeper_fd; /* channel: CHANNEL messages come here */
+	int monitor_buffer; /* of rtnetlink events, bytes; 0: a good one (others are for tests) */
 };
 
 int net_run(const struct net_args *args);

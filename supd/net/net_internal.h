@@ -62,7 +62,11 @@ struct net {
 	uint32_t orders_port;
 	int orders_error; /* errno of the kernel's last refusal, positive */
 
+	/* connections.c */
+	bool cannot_end; /* the kernel has refused, and will again */
+
 	/* monitor.c */
+	int monitor_buffer; /* bytes; of a test: less than there is to hear */
 	struct nl_sock *monitor;
 	struct ev_io monitor_watcher;
 	struct ev_timer redump_timer;
@@ -94,6 +98,10 @@ void address_lost(struct net *n, uint32_t row, uint32_t mask);
 void address_remove_held(struct net *n);
 /* The interface has another name, or is gone: nothing of ours may stay on it. */
 void address_abandon(struct net *n, uint32_t row);
+
+/* ---- connections.c */
+/* End the TCP connections that have this address on our side. */
+void connections_end(struct net *n, const struct ip_addr *address);
 
 /* ---- monitor.c */
 int monitor_open(struct net *n); /* with a first dump; 0 or -errno */

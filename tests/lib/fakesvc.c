@@ -240,32 +240,43 @@ static void report(const char *path)
 
 /* ---- the server ---------------------------------------------------------------------------------------- */
 
-static struct sockaddr_in parse_address(const char *text)
+/* ADDR:PORT, of IPv6 [ADDR]:PORT; its length. */
+static socklen_t parse_address(const char *text, struct sockaddr_storage *ret)
 {
-	struct sockaddr_in sa = {.sin_family = AF_INET};
 	const char *colon = strrchr(text, ':');
-	char host[INET_ADDRSTRLEN] = "";
+	const bool six = *text == '[';
+	struct sockaddr_in *sa = (void *)ret;
+	struct sockaddr_in6 *sa6 = (void *)ret;
+	char host[INET6_ADDRSTRLEN + 2] = "";
+	uint16_t port;
 
 	errno = EINVAL;
 	if (colon == NULL || (size_t)(colon - text) >= sizeof(host))
 		fail(text);
-	memcpy(host, text, (size_t)(colon - text));
-	if (inet_pton(AF_INET, host, &sa.sin_addr) != 1)
+	memcpy(host, text + six, (size_t)(colon - text) - 2 * six);
+	port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
+	memset(ret, 0, sizeof(*ret));
+	ret->ss_family = six ? AF_INET6 : AF_INET;
+	if (inet_pton(ret->ss_family, host, six ? (void *)&sa6->sin6_addr : &sa->sin_addr) != 1)
 		fail(text);
-	sa.sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
-	return sa;
+	if (six)
+		sa6->sin6_port = port;
+	else
+		sa->sin_port = port;
+	return six ? sizeof(*sa6) : sizeof(*sa);
 }
 
 /* IP_FREEBIND: bound before the virtual address is there, as a real scheduler's web server may be. */
 static int listen_at(const char *address)
 {
-	struct sockaddr_in sa = parse_address(address);
+	struct sockaddr_storage sa;
+	const socklen_t len = parse_address(address, &sa);
 	int one = 1, fd;
 
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
 	    setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one)) != 0 ||
-	    bind(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 || listen(fd, 1024) != 0)
+	    bind(fd, (struct sockaddr *)&sa, len) != 0 || listen(fd, 1024) != 0)
 		fail(address);
 	return fd;
 }

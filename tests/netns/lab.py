@@ -33,6 +33,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 NET = "10.77.0."
 ADDRESS = {"gw": NET + "1", "a": NET + "11", "b": NET + "12", "c": NET + "13", "cl": NET + "50"}
 SECOND = {name: address.replace(NET, "10.78.0.") for name, address in ADDRESS.items()}
+SIX = {name: address.replace(NET, "fd77::") for name, address in ADDRESS.items()}
 VIP = NET + "100"
 PORT = 8000
 PRIORITY = {"a": 150, "b": 100, "c": 50}
@@ -269,8 +270,8 @@ class Node:
 
     # ---- its network ----
 
-    def has_vip(self):
-        return self.lab.ip(self.name, "-4", "-o", "addr", "show").stdout.find(f" {VIP}/") >= 0
+    def has_vip(self, address=VIP):
+        return self.lab.ip(self.name, "-o", "addr", "show").stdout.find(f" {address}/") >= 0
 
     def flag(self, name):
         """A file that fakesvc of this node looks for (--crash-if)."""
@@ -427,6 +428,14 @@ class Lab:
             lines.append(f"route add default via {ADDRESS['gw']}")
         self.batch(host, lines)
 
+    def add_six(self):
+        """Beside IPv4: fd77::11 for a, and so on; the gateway is one of IPv6, too."""
+        for host in self.hosts:
+            lines = [f"addr add {SIX[host]}/64 dev eth0 nodad"]
+            if host != "gw":
+                lines.append(f"route add default via {SIX['gw']} dev eth0")
+            self.batch(host, lines)
+
     def make_second_network(self):
         self.batch("sw", ["link add name br1 type bridge forward_delay 0", "link set dev br1 up"])
         for host in self.node_names:
@@ -468,15 +477,16 @@ class Lab:
         if relay.stdout.readline() != b"ready\n":
             raise Failed("no relay")
 
-    def probe(self, hold=False):
-        probe = Probe(self, len(self.probes), hold)
+    def probe(self, hold=False, address=VIP):
+        probe = Probe(self, len(self.probes), hold, address)
         self.probes.append(probe)
         return probe
 
     # ---- the configuration ----
 
     def write_config(self, supd="", service="", program="", extra="", fakesvc="", advert_int="1s",
-                     wait_for_peer="60s", restart_limit="3/60s", priorities=None):
+                     wait_for_peer="60s", restart_limit="3/60s", priorities=None, vips=VIP,
+                     listen=f"{VIP}:{PORT}"):
         """The file of all nodes; the texts are appended to their sections."""
         self.key = os.path.join(self.dir, "key")
         if not os.path.exists(self.key):
@@ -491,12 +501,12 @@ class Lab:
             sections.append(f"[node:{name}]\naddress = {ADDRESS[name]}\n"
                             f"priority = {priorities[name]}\n{path}")
         sections.append(
-            f"[service:sched]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = {VIP}\n"
+            f"[service:sched]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = {vips}\n"
             f"advert_int = {advert_int}\nwait_for_peer = {wait_for_peer}\n"
             f"restart_limit = {restart_limit}\n{service}")
         sections.append(
             f"[program:master]\nservice = sched\nuser = nobody\n"
-            f"command = {self.fakesvc} --log {self.ticks} --tick 2 --listen {VIP}:{PORT} "
+            f"command = {self.fakesvc} --log {self.ticks} --tick 2 --listen {listen} "
             f"--crash-if {self.dir}/crash {fakesvc}\n{program}")
         with open(self.config, "w", encoding="utf-8") as f:
             f.write("\n".join(sections + [extra]))

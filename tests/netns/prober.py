@@ -40,7 +40,8 @@ class Prober:
         self.out.write(" ".join(str(w) for w in words) + "\n")
 
     def start(self):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        family = socket.AF_INET6 if ":" in self.target[0] else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
         code = sock.connect_ex(self.target)
         if code not in (0, errno.EINPROGRESS):

@@ -42,6 +42,7 @@
 #define ABSENT "10.9.1.1"
 #define VIP    "10.9.0.100"
 #define VIP2   "10.9.0.101"
+#define VIP6   "2001:db8::100"
 #define VRID   51
 #define PORT   7112
 #define NOBODY 65534
@@ -57,6 +58,7 @@ static struct {
 } block;
 
 static uint8_t n_further; /* paths of the model that is made next */
+static bool six;
 
 static void make_model(void)
 {
@@ -83,6 +85,8 @@ static void make_model(void)
 	s->n_vips = 2;
 	s->vips[0] = ip_addr_v4(inet_addr(VIP));
 	s->vips[1] = ip_addr_v4(inet_addr(VIP2));
+	if (six)
+		assert_int_equal(ip_addr_parse(VIP6, &s->vips[1]), 0);
 	s->advert_int = MTIME_SEC(1);
 	s->vip_lease = MTIME_SEC(1);
 }
@@ -120,6 +124,8 @@ static void give_engine(struct fixture *f)
 	fd_close(&fds[1]);
 }
 
+static int monitor_buffer; /* of the net that is started next; 0: as it comes */
+
 static int start(void **state, mtime lease)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -134,7 +140,8 @@ static int start(void **state, mtime lease)
 	fflush(NULL);
 	f->pid = fork();
 	if (f->pid == 0) {
-		const struct net_args args = {.m = &block.m, .keeper_fd = fds[1]};
+		const struct net_args args = {.m = &block.m, .keeper_fd = fds[1],
+						.monitor_buffer = monitor_buffer};
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(fds[0]);
@@ -166,6 +173,24 @@ static int setup_paths(void **state)
 static int setup_lasting(void **state)
 {
 	return start(state, 0);
+}
+
+/* Fewer events fit than these tests make. */
+static int setup_deaf(void **state)
+{
+	monitor_buffer = 4096;
+	const int r = start(state, 0);
+	monitor_buffer = 0;
+	return r;
+}
+
+/* One address of each family, in the place of two of one. */
+static int setup_six(void **state)
+{
+	six = true;
+	const int r = start(state, MTIME_SEC(1));
+	six = false;
+	return r;
 }
 
 static int teardown(void **state)
@@ -285,7 +310,7 @@ static bool shown(const char *text)
 {
 	char line[1024];
 	bool found = false;
-	FILE *p = popen("ip -o -4 addr show dev vs0", "r");
+	FILE *p = popen("ip -o addr show dev vs0", "r");
 
 	assert_non_null(p);
 	while (fgets(line, sizeof(line), p) != NULL)
@@ -450,6 +475,171 @@ static void an_address_on_a_missing_interface_is_an_error(void **state)
 	order(f, IPC_ADDRESS_REMOVE, 0, &r);
 	assert_int_equal(r.error, 0);
 }
+
+/* ---- IPv6 ----------------------------------------------------------------------------------- */
+
+static void an_ipv6_address_is_deprecated_and_ready_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct ipc_address_result r;
+	union msg m;
+
+	add(f);
+	assert_true(shown("inet6 " VIP6 "/128"));
+	assert_true(shown(" deprecated "));
+	assert_true(shown(" nodad "));
+	assert_true(shown("preferred_lft 0sec"));
+	for (int i = 0; i < 6; i++) { /* refreshed for longer than its lease */
+		usleep(250000);
+		order(f, IPC_ADDRESS_REFRESH, mtime_now() + MTIME_SEC(1), &r);
+		assert_int_equal(r.error, 0);
+	}
+	assert_true(shown("inet6 " VIP6 "/128"));
+	shell("ip addr del " VIP6 "/128 dev vs0");
+	expect(f, IPC_ADDRESS_LOST, &m, NULL);
+	assert_int_equal(m.lost.vip, 1);
+	add(f);
+	order(f, IPC_ADDRESS_REMOVE, 0, &r);
+	assert_int_equal(r.error, 0);
+	assert_false(shown(VIP6));
+}
+
+static void its_lease_ends_without_anybody(void **state)
+{
+	struct fixture *f = *state;
+	const mtime deadline = mtime_now() + SOON;
+
+	add(f);
+	kill(f->pid, SIGKILL);
+	while (shown(VIP6)) {
+		assert_true(mtime_now() < deadline);
+		usleep(20000);
+	}
+}
+
+/* ---- connections ---------------------------------------------------------------------------- */
+
+/* A connection to `vip` within this host: [0] its client, [1] the end that has the address. */
+static void connect_to(const char *vip, int ret[2])
+{
+	struct sockaddr_storage sa;
+	struct ip_addr a;
+	socklen_t len;
+	int listener;
+
+	assert_int_equal(ip_addr_parse(vip, &a), 0);
+	len = ip_addr_to_sockaddr(&a, 0, 0, &sa);
+	listener = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&sa, len), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&sa, &len), 0);
+	ret[0] = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* From another address of ours: who ends is to be seen. */
+	assert_int_equal(ip_addr_parse(a.family == AF_INET ? OWN : "::1", &a), 0);
+	struct sockaddr_storage from;
+	const socklen_t from_len = ip_addr_to_sockaddr(&a, 0, 0, &from);
+
+	assert_int_equal(bind(ret[0], (struct sockaddr *)&from, from_len), 0);
+	assert_int_equal(connect(ret[0], (struct sockaddr *)&sa, len), 0);
+	ret[1] = accept(listener, NULL, NULL);
+	assert_true(ret[1] >= 0);
+	close(listener);
+}
+
+/* The error that a read finds, waiting for it. */
+static int read_error(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	char byte;
+
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	return read(fd, &byte, 1) < 0 ? errno : 0;
+}
+
+static void connections_of_an_address_that_leaves_are_ended_at_both_ends(void **state)
+{
+	static const char *const vips[] = {VIP, VIP6};
+	struct fixture *f = *state;
+	struct ipc_address_result r;
+	int ends[2][2];
+
+	shell("ip link set lo up");
+	add(f);
+	for (int i = 0; i < 2; i++)
+		connect_to(vips[i], ends[i]);
+	order(f, IPC_ADDRESS_REMOVE, 0, &r);
+	assert_int_equal(r.error, 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(read_error(ends[i][1]), ECONNABORTED);
+		assert_int_equal(read_error(ends[i][0]), ECONNRESET);
+		close(ends[i][0]);
+		close(ends[i][1]);
+	}
+}
+
+/* ---- overrun -------------------------------------------------------------------------------- */
+
+static void what_was_lost_while_nobody_listened_is_found_by_asking(void **state)
+{
+	struct fixture *f = *state;
+	union msg m, sockets;
+	int fds[2];
+
+	open_service(f, &sockets, fds);
+	fd_close(&fds[0]);
+	fd_close(&fds[1]);
+	expect(f, IPC_LINK, &m, NULL);
+	add(f);
+	kill(f->pid, SIGSTOP);
+	/* More than the buffer holds, then what matters: both are dropped by the kernel. */
+	shell("for i in $(seq 1 200); do echo addr add 10.9.9.$i/32 dev vs0; done | ip -batch - && "
+	      "ip addr del " VIP "/32 dev vs0 && ip link set vs0 down && ip link set vs0 "
+	      "address 02:00:00:00:00:77 && ip link del vs0 && "
+	      "ip link add vs0 type veth peer name vs1 && ip link set vs1 up && "
+	      "ip link set vs0 up");
+	kill(f->pid, SIGCONT);
+	expect(f, IPC_ADDRESS_LOST, &m, NULL);
+	expect(f, IPC_SERVICE_SOCKETS, &sockets, fds); /* of the new interface */
+	assert_int_equal(sockets.sockets.error, 0);
+	assert_int_equal(sockets.sockets.ifindex, if_nametoindex("vs0"));
+	fd_close(&fds[0]);
+	fd_close(&fds[1]);
+	do
+		expect(f, IPC_LINK, &m, NULL);
+	while (!m.link.up);
+	assert_int_equal(m.link.ifindex, if_nametoindex("vs0"));
+	add(f);
+}
+
+/* ---- interfaces ----------------------------------------------------------------------------- */
+
+static void a_renamed_interface_keeps_no_address_of_ours(void **state)
+{
+	struct fixture *f = *state;
+	union msg m, sockets;
+	int fds[2];
+
+	open_service(f, &sockets, fds);
+	fd_close(&fds[0]);
+	fd_close(&fds[1]);
+	add(f);
+	shell("ip link set vs0 down && ip link set vs0 name vs9 && ip link set vs9 up");
+	do
+		expect(f, IPC_LINK, &m, NULL);
+	while (m.link.exists);
+	assert_int_equal(system("ip -o addr show dev vs9 | grep -q '" VIP "/'") == 0, 0);
+	shell("ip link set vs9 down && ip link set vs9 name vs0 && ip link set vs0 up");
+	expect(f, IPC_SERVICE_SOCKETS, &sockets, fds);
+	assert_int_equal(sockets.sockets.error, 0);
+	fd_close(&fds[0]);
+	fd_close(&fds[1]);
+	do
+		expect(f, IPC_LINK, &m, NULL);
+	while (!m.link.up || m.link.link_local.family == 0); /* nobody tells of an old address */
+	add(f);
+}
+
+/* ---- orders --------------------------------------------------------------------------------- */
 
 static void orders_of_a_former_engine_are_dropped(void **state)
 {
@@ -1026,6 +1216,16 @@ int main(void)
 		NET_TEST(an_interface_made_anew_gets_new_sockets_and_loses_addresses),
 		NET_TEST(sockets_of_a_missing_interface_come_when_it_does),
 		NET_TEST(the_gateway_with_the_lowest_metric_is_told),
+		cmocka_unit_test_setup_teardown(an_ipv6_address_is_deprecated_and_ready_at_once,
+						setup_six, teardown),
+		cmocka_unit_test_setup_teardown(its_lease_ends_without_anybody, setup_six, teardown),
+		cmocka_unit_test_setup_teardown(
+			connections_of_an_address_that_leaves_are_ended_at_both_ends, setup_six,
+			teardown),
+		cmocka_unit_test_setup_teardown(
+			what_was_lost_while_nobody_listened_is_found_by_asking, setup_deaf,
+			teardown),
+		NET_TEST(a_renamed_interface_keeps_no_address_of_ours),
 		LASTING_TEST(a_flood_of_events_loses_no_state),
 		NET_TEST(announcements_leave_through_the_arp_socket),
 		NET_TEST(adverts_leave_through_the_vrrp_socket_as_the_rfc_wants),
