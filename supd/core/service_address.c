@@ -38,6 +38,12 @@ void svc_address_lost(struct svc_step *x)
 	s->addresses_held = false;
 }
 
+void svc_add_addresses(struct svc_step *x)
+{
+	x->s->addresses_may = x->s->config.n_vips > 0;
+	svc_emit(x, SERVICE_ACT_ADDRESSES_ADD);
+}
+
 void svc_addresses_added(struct svc_step *x, bool ok)
 {
 	struct service_fsm *s = x->s;
@@ -73,5 +79,5 @@ void svc_progress_addresses(struct svc_step *x)
 	if (s->address_lost_at != 0 && x->now - s->address_lost_at < SERVICE_ADDRESS_RETRY)
 		return;
 	s->address_lost_at = x->now;
-	svc_emit(x, SERVICE_ACT_ADDRESSES_ADD);
+	svc_add_addresses(x);
 }

@@ -63,6 +63,7 @@ static void ev_resume(struct svc_step *x, const struct service_event *ev)
 		return;
 	}
 	s->may_run = s->quiesced < s->term;
+	s->addresses_may = s->config.n_vips > 0;
 	/* Net events will tell; nobody who could take the address away has spoken yet. */
 	s->link_up = s->sockets_ok = was_active;
 	s->state = was_active ? SERVICE_STATE_ACTIVE : SERVICE_STATE_TAKING_OVER;
@@ -74,7 +75,7 @@ static void ev_resume(struct svc_step *x, const struct service_event *ev)
 	svc_own_file(s);
 	s->taken_unfit = b->taken_unfit;
 	svc_vrrp(x, VRRP_EV_GRANT_ACTIVE);
-	svc_emit(x, SERVICE_ACT_ADDRESSES_ADD);
+	svc_add_addresses(x);
 	svc_set_state(x, SERVICE_STATE_ACTIVE, (enum service_cause)b->cause);
 	s->since = b->since;
 	s->programs_ready = b->ready;
@@ -112,7 +113,7 @@ static void ev_addresses(struct svc_step *x, const struct service_event *ev)
 		return;
 	}
 	if (ev->ok)
-		s->addresses_held = false;
+		s->addresses_held = s->addresses_may = false;
 	if (s->state == SERVICE_STATE_RELEASING && s->phase == SERVICE_PHASE_REMOVE)
 		svc_set_phase(x, SERVICE_PHASE_TELL);
 }

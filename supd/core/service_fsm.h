@@ -215,6 +215,7 @@ struct service_fsm {
 	bool may_run;	    /* something of ours may be alive (from the first start order on) */
 	bool programs_ready;
 	bool addresses_held;
+	bool addresses_may; /* any of them may be here: added, and no REMOVE has succeeded since */
 	bool unkillable;
 
 	mtime s;	    /* newest proof of contact (send time) */

@@ -143,6 +143,7 @@ void svc_enter_idle(struct svc_step *x, enum service_cause cause, bool boot);
 /* ---- service_address.c ---- */
 #define SERVICE_ADDRESS_RETRY MTIME_SEC(1)
 void svc_address_lost(struct svc_step *x);
+void svc_add_addresses(struct svc_step *x);
 void svc_addresses_added(struct svc_step *x, bool ok);
 void svc_progress_addresses(struct svc_step *x);
 /* How long a takeover waits for its addresses. */

@@ -138,9 +138,9 @@ void svc_progress_release(struct svc_step *x)
 			s->may_run = false;
 		if (s->may_run)
 			break;
-		if (s->addresses_held && !s->release_kill)
+		if (s->addresses_may && !s->release_kill)
 			svc_emit(x, SERVICE_ACT_ADDRESSES_REMOVE);
-		svc_set_phase(x, s->addresses_held ? SERVICE_PHASE_REMOVE : SERVICE_PHASE_TELL);
+		svc_set_phase(x, s->addresses_may ? SERVICE_PHASE_REMOVE : SERVICE_PHASE_TELL);
 		break;
 	case SERVICE_PHASE_REMOVE:
 		if (x->now - s->phase_since >= MTIME_SEC(1)) {

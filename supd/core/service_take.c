@@ -259,7 +259,7 @@ void svc_consider_takeover(struct svc_step *x)
 static void add_addresses(struct svc_step *x)
 {
 	svc_set_phase(x, SERVICE_PHASE_ADDRESS);
-	svc_emit(x, SERVICE_ACT_ADDRESSES_ADD);
+	svc_add_addresses(x);
 	if (x->s->config.n_vips == 0)
 		svc_set_phase(x, SERVICE_PHASE_START);
 }

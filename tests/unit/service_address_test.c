@@ -204,6 +204,23 @@ static void a_release_waits_a_second_for_either(void **state)
 	}
 }
 
+/* One of several was lost: the others are here all the same. */
+static void what_is_left_is_removed_by_a_release_after_a_loss(void **state)
+{
+	struct kit k;
+
+	kit_active(&k);
+	lose(&k);
+	kit_addresses(&k, true, false);
+	kit_command(&k, SERVICE_CMD_FAILOVER);
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_PROGRAMS_GONE, .ok = true});
+	kit_quiesced(&k, k.s.term);
+	assert_true(kit_did(&k, SERVICE_ACT_ADDRESSES_REMOVE));
+	assert_false(kit_did(&k, SERVICE_ACT_SEND_RELEASE));
+	kit_addresses(&k, false, true);
+	assert_true(kit_did(&k, SERVICE_ACT_SEND_RELEASE));
+}
+
 static void without_addresses_to_set_none_is_ordered(void **state)
 {
 	struct kit k;
@@ -230,6 +247,7 @@ int main(void)
 		cmocka_unit_test(a_pause_keeps_the_service_where_it_is),
 		cmocka_unit_test(a_takeover_waits_a_second_for_the_kernel_and_ten_for_a_command),
 		cmocka_unit_test(a_release_waits_a_second_for_either),
+		cmocka_unit_test(what_is_left_is_removed_by_a_release_after_a_loss),
 		cmocka_unit_test(without_addresses_to_set_none_is_ordered),
 	};
 
