@@ -80,6 +80,10 @@ static const struct family families[] = {
 	/* Nothing of it reaches the other, and all the rest works: FENCE must arrive. */
 	{ .name = "one_way", .nodes = 2, .weight = 2, .needs = NEED_ONE_PATH,
 	  LINES(TWO(SPLIT_TO, ACTIVE, FIRST, {0, 0}, {4000, 15000})) },
+	/* The same, and the one that hears nothing starts anew: it has no session to fence by. */
+	{ .name = "one_way_newborn", .nodes = 2, .weight = 2, .needs = NEED_ONE_PATH | NEED_SECONDS,
+	  LINES(ONE(SUPD_STOP, FIRST, {0, 0}, {2000, 4000}),
+		TWO(SPLIT_TO, ACTIVE, FIRST, {1000, 1500}, {25000, 32000})) },
 	/* The interface goes while the keeper does not answer; RELEASE has another way out. */
 	{ .name = "link_and_keeper", .nodes = 2, .weight = 2, .needs = NEED_PATHS,
 	  LINES(ONE(KEEPER_STALL, ACTIVE, {0, 0}, {50, 900}),
@@ -110,6 +114,16 @@ static const struct family families[] = {
 	{ .name = "addresses_only", .nodes = 3, .weight = 2, .needs = NEED_EQUALS | NEED_ONE_PATH,
 	  LINES(TWO(IP_CUT, FIRST, SECOND, {0, 0}, {9000, 14000}),
 		ONE(HOST_CRASH, ACTIVE, {2000, 2000}, {15000, 25000})) },
+	/* The one that goes first is not fit, for a soft reason; another one is. */
+	{ .name = "unfit_first", .nodes = 3, .weight = 2,
+	  LINES(ONE(CHECK_FAILS, FIRST, {0, 0}, {20000, 30000}),
+		ONE(HOST_CRASH, ACTIVE, {2000, 6000}, {10000, 20000})) },
+	/* Alone, and not fit: better than nobody. */
+	{ .name = "unfit_alone", .nodes = 2, .weight = 1, .needs = NEED_SECONDS,
+	  LINES(ONE(CHECK_FAILS, FIRST, {0, 0}, {110000, 120000}),
+		ONE(CHECK_FAILS, SECOND, {0, 0}, {110000, 120000}),
+		ONE(CHECK_FAILS, THIRD, {0, 0}, {110000, 120000}),
+		ONE(HOST_CRASH, ACTIVE, {2000, 6000}, {90000, 100000})) },
 	/* A node begins, with a higher number, in the middle of a takeover. */
 	{ .name = "newcomer", .nodes = 3, .weight = 2,
 	  LINES(ONE(SUPD_STOP, SECOND, {0, 0}, {5800, 7200}),

@@ -231,6 +231,13 @@ static void supd_stop(struct world *w, struct host *h)
 		engine_post(w, h, MTIME_MS(1), INPUT_SHUTDOWN);
 }
 
+static void check_fails(struct world *w, struct host *h, bool on)
+{
+	h->checks_failed = on ? h->checks_failed + 1 : h->checks_failed - 1;
+	if (h->engine.alive && h->engine.ready && !h->engine.stalled)
+		glue_fitness(w, h);
+}
+
 static void process_fault(struct world *w, const struct fault *f)
 {
 	struct host *h = &w->hosts[f->host];
@@ -271,6 +278,9 @@ static void process_fault(struct world *w, const struct fault *f)
 		break;
 	case FAULT_DISK_FAIL:
 		h->disk_ok_at = mtime_max(h->disk_ok_at, w->now + f->length);
+		break;
+	case FAULT_CHECK_FAILS:
+		check_fails(w, h, true);
 		break;
 	case FAULT_PROGRAM_DIE:
 		keeper_program_dies(w, h, (unsigned)rng_below(&w->rng, w->scenario.n_programs),
@@ -316,7 +326,7 @@ static void mark(struct world *w, const struct fault *f, bool on)
 
 	h->well_since = w->now;
 	/* A stopped engine is replaced at once: no reason not to run the service. */
-	if (f->length && f->type != FAULT_ENGINE_STALL)
+	if (f->length && f->type != FAULT_ENGINE_STALL && f->type != FAULT_CHECK_FAILS)
 		h->broken = on ? h->broken + 1 : h->broken - 1;
 	if (!of_net(f->type))
 		return;
@@ -437,6 +447,8 @@ void fault_end(struct world *w, unsigned number)
 	tell(w, f, "over: ");
 	mark(w, f, false);
 	network_fault(w, f, false);
+	if (f->type == FAULT_CHECK_FAILS)
+		check_fails(w, h, false);
 	if (f->type == FAULT_HOST_CRASH)
 		host_boot(w, h);
 	if (f->type == FAULT_SUPD_STOP) {

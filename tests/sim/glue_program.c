@@ -216,6 +216,14 @@ void glue_init(struct world *w, struct host *h)
 	}
 }
 
+void glue_fitness(struct world *w, struct host *h)
+{
+	struct service_event ev = { .type = SERVICE_EV_FITNESS, .unfit = SERVICE_UNFIT_CHECK,
+				    .ok = h->checks_failed == 0 };
+
+	glue_service(w, h, &ev);
+}
+
 /* Programs without a record of who ordered them: nobody can say whether they may still run. */
 static void clear_strays(struct world *w, struct host *h)
 {
@@ -253,6 +261,8 @@ void glue_resume(struct world *w, struct host *h)
 
 	adopt(w, h);
 	e->ready = true;
+	if (h->checks_failed)
+		glue_fitness(w, h);
 	if (!e->has_baton) {
 		clear_strays(w, h);
 		host_load(w, h);

@@ -34,6 +34,17 @@ static mtime flight(struct world *w)
 	return w->slow ? d + world_noise(w, 0, w->slow) : d;
 }
 
+/* One after the other, as a rule; some overtake. */
+static mtime in_order(struct world *w, enum path path, unsigned from, unsigned to)
+{
+	mtime at = w->now + flight(w), *last = &w->last_arrival[path][from][to];
+
+	if (!rng_permille(&w->rng, w->slow ? 100 : 20))
+		at = mtime_max(at, *last + 1);
+	*last = mtime_max(at, *last);
+	return at - w->now;
+}
+
 /* How many copies of one packet arrive. */
 static unsigned copies(struct world *w)
 {
@@ -45,10 +56,14 @@ static unsigned copies(struct world *w)
 void network_letter(struct world *w, const struct host *from, unsigned to, const struct letter *l)
 {
 	for (unsigned i = 0; i < w->scenario.paths; i++) {
-		if (!path_open(w, i == 0 ? PATH_PEER : PATH_PEER2, from->row, to))
+		enum path path = i == 0 ? PATH_PEER : PATH_PEER2;
+
+		if (!path_open(w, path, from->row, to))
 			continue;
 		for (unsigned n = copies(w); n > 0; n--) {
-			struct input *in = engine_post(w, &w->hosts[to], flight(w), INPUT_LETTER);
+			struct input *in = engine_post(w, &w->hosts[to],
+						       in_order(w, path, from->row, to),
+						       INPUT_LETTER);
 
 			in->from = from->row;
 			in->letter = *l;
@@ -62,7 +77,9 @@ void network_advert(struct world *w, const struct host *from, uint8_t priority)
 		if (to == from->row || !path_open(w, PATH_VRRP, from->row, to))
 			continue;
 		for (unsigned n = copies(w); n > 0; n--) {
-			struct input *in = engine_post(w, &w->hosts[to], flight(w), INPUT_ADVERT);
+			struct input *in = engine_post(w, &w->hosts[to],
+						       in_order(w, PATH_VRRP, from->row, to),
+						       INPUT_ADVERT);
 
 			in->from = from->row;
 			in->advert.priority = priority;

@@ -60,6 +60,34 @@ static void check_allowed(struct world *w, const struct host *h, const struct ru
 			    p->latched ? "latched" : "stopped");
 }
 
+static bool runs_well(const struct host *h)
+{
+	return h->engine.alive && !h->engine.stalled && h->engine.sockets && !h->keeper.stalled;
+}
+
+/* A fit one that hears and is heard, and would have had its turn before. */
+static bool is_fit(const struct world *w, const struct host *h)
+{
+	const struct engine *e = &h->engine;
+
+	return h->up && !h->broken && runs_well(h) && w->now - h->well_since > MTIME_SEC(5) &&
+	       e->fsm.loaded && e->fsm.state == SERVICE_STATE_BACKUP &&
+	       service_fit(&e->fsm, host_now(w, h), NULL);
+}
+
+static void check_turn(struct world *w, const struct host *h)
+{
+	const struct service_fsm *s = &h->engine.fsm;
+
+	if (!service_softly_unfit(s, host_now(w, h)) || s->forced || w->net_broken ||
+	    s->take_cause != SERVICE_CAUSE_TAKEOVER || h->broken)
+		return;
+	for (unsigned i = 0; i < w->scenario.n_nodes; i++)
+		if (i != h->row && is_fit(w, &w->hosts[i]))
+			oracle_fail(w, "%c begins though its check fails, and %c is fit",
+				    story_name(h->row), story_name(i));
+}
+
 /* The order is given; until now nothing of this term could run here. */
 void oracle_begins(struct world *w, struct host *h)
 {
@@ -67,6 +95,7 @@ void oracle_begins(struct world *w, struct host *h)
 
 	if (s->state != SERVICE_STATE_TAKING_OVER) /* a new engine goes on */
 		return;
+	check_turn(w, h);
 	if (s->term < s->persist.term_seen)
 		oracle_fail(w, "%c begins under term %llu and knows of %llu", story_name(h->row),
 			    (unsigned long long)s->term, (unsigned long long)s->persist.term_seen);
@@ -160,11 +189,6 @@ static uint64_t term_of(const struct host *h)
 		if (h->runs[i].state == RUN_ALIVE && h->runs[i].term > term)
 			term = h->runs[i].term;
 	return term;
-}
-
-static bool runs_well(const struct host *h)
-{
-	return h->engine.alive && !h->engine.stalled && h->engine.sockets && !h->keeper.stalled;
 }
 
 /*

@@ -120,6 +120,8 @@ static mtime draw_length(struct drawing *d, enum fault_type t)
 	case FAULT_HOST_CRASH:
 	case FAULT_SUPD_STOP:
 		return rng_range(r, MTIME_SEC(2), MTIME_SEC(60));
+	case FAULT_CHECK_FAILS:
+		return rng_range(r, MTIME_SEC(1), MTIME_SEC(60));
 	case FAULT_PROGRAM_LOOP:
 		return rng_range(r, MTIME_SEC(1), MTIME_SEC(40));
 	case FAULT_CABLE:
@@ -190,7 +192,7 @@ static enum fault_type draw_type(struct drawing *d)
 /* A program or an operator may act beside anything. */
 static bool harmless(enum fault_type t)
 {
-	return t == FAULT_PROGRAM_DIE || t == FAULT_PROGRAM_LOOP || t >= FAULT_OP_FAILOVER;
+	return t == FAULT_PROGRAM_DIE || t == FAULT_PROGRAM_LOOP || t == FAULT_CHECK_FAILS || t >= FAULT_OP_FAILOVER;
 }
 
 static bool cuts_off(enum fault_type t)

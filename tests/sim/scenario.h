@@ -46,6 +46,7 @@ bool rng_permille(struct rng *r, unsigned chance);
 	X(SCRIBE_KILL, "scribe killed", ONCE, 3)                                                   \
 	X(DISK_HANG, "disk hangs", HOST, 3)                                                        \
 	X(DISK_FAIL, "disk full", HOST, 3)                                                         \
+	X(CHECK_FAILS, "its check fails", HOST, 3)                                                 \
 	X(PROGRAM_DIE, "program dies", ONCE, 12)                                                   \
 	X(PROGRAM_LOOP, "program crashes at each start", HOST, 5)                                  \
 	X(CABLE, "cable pulled", HOST, 6)                                                          \

@@ -118,6 +118,7 @@ struct host {
 	struct service_persist disk;
 	/* the program on this host */
 	mtime sane_at; /* crash-loops until then */
+	unsigned checks_failed;
 	bool stay_down;	 /* supd is not started again until its fault ends */
 	/* for the oracle */
 	unsigned broken;      /* lasting faults that touch it */
@@ -147,6 +148,7 @@ struct world {
 	uint8_t no_carrier[WORLD_NODES_MAX];
 	uint8_t gateway_cut[WORLD_NODES_MAX], gateway_down, stranger, forger;
 	unsigned loss_permille;
+	mtime last_arrival[WORLD_PATHS][WORLD_NODES_MAX][WORLD_NODES_MAX];
 	mtime slow;
 	/* oracle */
 	unsigned net_broken;
@@ -249,6 +251,7 @@ void glue_init(struct world *w, struct host *h);
 void glue_service(struct world *w, struct host *h, const struct service_event *ev);
 void glue_program(struct world *w, struct host *h, unsigned program, const struct program_event *ev);
 /* After every input: give programs their next orders, tell the service what changed, feed. */
+void glue_fitness(struct world *w, struct host *h); /* what the checks say */
 void glue_settle(struct world *w, struct host *h);
 void glue_resume(struct world *w, struct host *h);
 void glue_hello(struct world *w, struct host *h);
