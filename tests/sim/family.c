@@ -72,7 +72,7 @@ static const struct family families[] = {
 		ONE(CABLE_SILENT, ACTIVE, {1600, 4000}, {4000, 12000})) },
 	/* Contact comes back just before the deadline, of which a stopped keeper does not hear; an order
 	 * is on its way when it kills after all. */
-	{ .name = "killed_meanwhile", .nodes = 2, .weight = 3,
+	{ .name = "killed_meanwhile", .nodes = 2, .weight = 6,
 	  .needs = NEED_SECONDS | NEED_TWO | NEED_HIGH,
 	  LINES(ONE(CABLE_SILENT, ACTIVE, {0, 0}, {1200, 1600}),
 		ONE(PROGRAM_DIE, ACTIVE, {100, 200}), ONE(PROGRAM_DIE, ACTIVE, {500, 900}),
