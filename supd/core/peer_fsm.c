@@ -185,6 +185,24 @@ bool peer_may_challenge(struct peer_fsm *p, mtime now)
 	return true;
 }
 
+bool peer_is_news(struct peer_fsm *p, const struct peer_header *h)
+{
+	const unsigned n = sizeof(p->claims_past) / sizeof(p->claims_past[0]);
+
+	for (unsigned i = 0; i < n; i++)
+		if (p->claims_past[i] == h->session)
+			return false;
+	if (h->session == p->claim_session && h->seq <= p->claim_seq)
+		return false;
+	if (h->session != p->claim_session) {
+		memmove(&p->claims_past[1], &p->claims_past[0], (n - 1) * sizeof(uint64_t));
+		p->claims_past[0] = p->claim_session;
+	}
+	p->claim_session = h->session;
+	p->claim_seq = h->seq;
+	return true;
+}
+
 void peer_to_baton(const struct peer_fsm *p, struct peer_baton *ret)
 {
 	memset(ret, 0, sizeof(*ret));

@@ -48,6 +48,8 @@ struct peer_fsm {
 	mtime challenged;   /* last CHALLENGE */
 	uint64_t echo_floor; /* what echoes no seq above it is not believed */
 	uint64_t challenger_session, challenger_seq; /* of the last CHALLENGE; 0: none */
+	uint64_t claim_session, claim_seq; /* newest that came of a session which is not proven */
+	uint64_t claims_past[4];	   /* such sessions before that one */
 	uint64_t answer_session, answer_seq; /* echoed by the next stamp only; 0: none */
 	struct {
 		uint64_t seq;
@@ -70,6 +72,13 @@ bool peer_is_copy(const struct peer_fsm *p, const struct peer_header *h);
  * time).  True: the next peer_stamp(), and only that, echoes the challenged session.
  */
 bool peer_may_challenge(struct peer_fsm *p, mtime now);
+
+/*
+ * Whether what was just called a CHALLENGE says something new: its number is above every one that
+ * came of that session, and its sender has not gone over to another session since.  A recording is
+ * news once, and a node that does not hear us (one direction is dead) with each message.
+ */
+bool peer_is_news(struct peer_fsm *p, const struct peer_header *h);
 
 struct peer_baton {
 	uint64_t session, seq_ceiling, his_session, his_seq, his_echo, retired[4];

@@ -82,12 +82,6 @@ static void note_advert(struct service_fsm *s, unsigned p, mtime now)
 		peer->disbelieved = true;
 }
 
-bool svc_believes_claim(struct svc_step *x, unsigned p)
-{
-	note_advert(x->s, p, x->now);
-	return is_believed(x->s, p, 1, x->now);
-}
-
 /* What the machine of RFC 9568 makes of it. */
 static void step_vrrp(struct svc_step *x, const struct service_event *ev)
 {

@@ -78,8 +78,6 @@ void svc_on_conflict(struct svc_step *x, const struct service_event *ev);
 
 /* ---- service_advert.c ---- */
 void svc_on_advert(struct svc_step *x, const struct service_event *ev);
-/* A HELLO without a session says that a linked node acts: believed as an advert is, and no longer. */
-bool svc_believes_claim(struct svc_step *x, unsigned p);
 /* A node that is silent on the peer link is said to live by adverts alone: ask for the address. */
 bool svc_adverts_doubtful(const struct service_fsm *s, mtime now);
 

@@ -183,10 +183,10 @@ void svc_on_fence_message(struct svc_step *x, const struct service_event *ev)
 }
 
 /*
- * Its sender does not echo us: a recording, or a node that has started anew and does not hear us
- * (one direction is dead).  Somebody who acts there delays us, like an advert and no longer: a
- * recording can be played for ever.  A FENCE above every term that we have seen is none that we heard before; who sends
- * it starts soon, whatever we think of it.
+ * Its sender does not echo us: it has started anew and does not hear us (one direction is dead), or
+ * it is a recording, which comes here once (peer_is_news).  Somebody who acts there delays us for as
+ * long as it says so: our FENCE would not reach it.  A FENCE above every term that we have seen is
+ * none that we heard before; who sends it starts soon, whatever we think of it.
  */
 void svc_on_unproven(struct svc_step *x, const struct service_event *ev)
 {
@@ -195,7 +195,7 @@ void svc_on_unproven(struct svc_step *x, const struct service_event *ev)
 	if (!s->loaded || !RULE(UNPROVEN))
 		return;
 	if (ev->report != NULL && svc_acts(ev->report->state) &&
-	    s->vrrp.state == VRRP_STATE_BACKUP && svc_believes_claim(x, ev->peer))
+	    s->vrrp.state == VRRP_STATE_BACKUP)
 		svc_vrrp(x, VRRP_EV_HOLD);
 	if (ev->report != NULL || ev->term <= s->persist.term_seen)
 		return;

@@ -235,7 +235,7 @@ static bool note_path(struct engine *e, struct engine_peer *p, unsigned path,
 }
 
 /* Of what proves no session, only these two say something; echoed stays 0. */
-static void tell_unproven(struct engine *e, const struct engine_peer *p, const struct peer_msg *m)
+static void tell_unproven(struct engine *e, struct engine_peer *p, const struct peer_msg *m)
 {
 	struct service_event ev = {.type = SERVICE_EV_UNPROVEN, .peer = p->row};
 	int row;
@@ -246,7 +246,9 @@ static void tell_unproven(struct engine *e, const struct engine_peer *p, const s
 		if (row != MODEL_NONE)
 			engine_service_event(e, (uint32_t)row, &ev);
 	}
-	for (unsigned i = 0; m->h.type == PEER_TYPE_HELLO && i < m->hello.n; i++) {
+	if (m->h.type != PEER_TYPE_HELLO || !peer_is_news(&p->fsm, &m->h))
+		return;
+	for (unsigned i = 0; i < m->hello.n; i++) {
 		row = find_service(e, m->hello.records[i].service);
 		ev.report = &m->hello.records[i].report;
 		if (row != MODEL_NONE)

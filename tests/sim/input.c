@@ -42,7 +42,7 @@ static void on_unproven(struct world *w, struct host *h, const struct input *in)
 	const struct letter *l = &in->letter;
 	struct service_event ev = { .type = SERVICE_EV_UNPROVEN, .peer = in->from };
 
-	if (l->h.type == PEER_TYPE_HELLO)
+	if (l->h.type == PEER_TYPE_HELLO && peer_is_news(&h->engine.peers[in->from], &l->h))
 		ev.report = &l->report;
 	else if (l->h.type == PEER_TYPE_FENCE)
 		ev.term = l->term.term;

@@ -453,6 +453,25 @@ static void a_lost_baton_is_healed_by_the_peers_echo(void **state)
 	assert_int_equal(pass(&p, &p.a, &p.b), PEER_VERDICT_ACCEPT);
 }
 
+/* Of a session that nobody has proven: each number once, and no way back to another session. */
+static void a_recording_without_a_session_is_news_once(void **state)
+{
+	struct peer_fsm p;
+	struct peer_header h = {.session = 7, .seq = 5};
+
+	peer_init(&p, 0, 1, 99);
+	assert_true(peer_is_news(&p, &h));
+	assert_false(peer_is_news(&p, &h));
+	h.seq = 4;
+	assert_false(peer_is_news(&p, &h));
+	h.seq = 6;
+	assert_true(peer_is_news(&p, &h));
+	h = (struct peer_header){.session = 8, .seq = 1};
+	assert_true(peer_is_news(&p, &h));
+	h = (struct peer_header){.session = 7, .seq = 7};
+	assert_false(peer_is_news(&p, &h));
+}
+
 static void verdicts_have_names(void **state)
 {
 	assert_string_equal(peer_verdict_name(PEER_VERDICT_ACCEPT), "accepted");
@@ -485,6 +504,7 @@ int main(void)
 		cmocka_unit_test(what_the_old_engine_had_accepted_cannot_be_played_to_the_new_one),
 		cmocka_unit_test(retired_sessions_survive_the_engine),
 		cmocka_unit_test(a_lost_baton_is_healed_by_the_peers_echo),
+		cmocka_unit_test(a_recording_without_a_session_is_news_once),
 		cmocka_unit_test(verdicts_have_names),
 	};
 

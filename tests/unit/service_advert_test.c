@@ -83,24 +83,6 @@ static void adverts_without_end_delay_by_four_active_downs(void **state)
 	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
 }
 
-/* Authentic, but of no session: a recording of what it said when it was active. */
-static void recordings_of_an_active_node_delay_no_longer_than_adverts(void **state)
-{
-	const struct service_report acts = {.state = SERVICE_STATE_ACTIVE, .term = 1};
-	struct kit k;
-	mtime start;
-
-	kit_backup(&k);
-	start = k.now;
-	while (k.s.state != SERVICE_STATE_TAKING_OVER && k.now - start < LONG) {
-		kit_tick(&k, OFTEN);
-		kit_gateway(&k);
-		kit_step(&k, (struct service_event){
-				     .type = SERVICE_EV_UNPROVEN, .peer = 1, .report = &acts});
-	}
-	assert_true(k.now - start > 3 * DOWN && k.now - start <= 4 * DOWN + 4 * OFTEN);
-}
-
 /* All of supd was killed there: the kernel answers until the lease ends. */
 static void a_kernel_that_answers_for_the_address_adds_its_time(void **state)
 {
@@ -285,7 +267,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_advert_delays_by_one_active_down_whatever_interval_it_says),
 		cmocka_unit_test(adverts_without_end_delay_by_four_active_downs),
-		cmocka_unit_test(recordings_of_an_active_node_delay_no_longer_than_adverts),
 		cmocka_unit_test(a_kernel_that_answers_for_the_address_adds_its_time),
 		cmocka_unit_test(adverts_hold_for_as_long_as_a_node_answers_for_the_address),
 		cmocka_unit_test(one_answer_in_two_active_downs_is_enough),

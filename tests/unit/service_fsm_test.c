@@ -1105,7 +1105,7 @@ static void who_acts_without_a_session_delays_a_takeover_and_proves_nothing(void
 	struct kit k;
 
 	kit_backup(&k);
-	for (int i = 0; i < 10; i++) { /* for how long: service_advert_test */
+	for (int i = 0; i < 20; i++) {
 		silence(&k, ADV);
 		unproven(&k, 0, &acts);
 	}
