@@ -18,6 +18,7 @@
  *   request.c        a request's life: run, wait, answer; requests from peers
  *   request_read.c   a request out of a line of JSON
  *   verbs.c          the verb table; is-active, start, stop, restart
+ *   verbs_name.c     which program or service a name means
  *   verbs_cluster.c  failover, reset: what other nodes take part in
  *   verbs_reexec.c   version, reexec: supd itself
  *   status.c         status as JSON
@@ -177,6 +178,12 @@ void control_service_where(const struct engine *e, uint32_t service, mtime now, 
 
 void control_verb_failover(struct control_request *r);
 void control_verb_reset(struct control_request *r);
+/*
+ * verbs_name.c: run `program` or `service` with r->row as what args.name means; a name that is none
+ * fails the request, with one that is like it.
+ */
+void control_by_name(struct control_request *r, void (*program)(struct control_request *r),
+		     void (*service)(struct control_request *r));
 /* verbs_logs.c: logs of a program, or of the one program of a service. */
 void control_logs_program(struct control_request *r);
 void control_logs_service(struct control_request *r);

@@ -10,55 +10,6 @@
  * state it asked for; it is edge-free: whoever brings that state about, the request is content.
  */
 
-/* ---- names ---------------------------------------------------------------------------------------- */
-
-static void consider(const char *name, const char *candidate, const char **best, int *best_distance)
-{
-	int d = control_name_distance(name, candidate);
-
-	if (d >= 0 && d < *best_distance) {
-		*best = candidate;
-		*best_distance = d;
-	}
-}
-
-static void fail_unknown(struct control_request *r)
-{
-	const struct model *m = r->engine->m;
-	const char *best = NULL;
-	int distance = 100;
-
-	for (uint32_t i = 0; i < m->n_services; i++)
-		consider(r->name, model_service_name(m, i), &best, &distance);
-	for (uint32_t i = 0; i < m->n_programs; i++)
-		consider(r->name, model_program_name(m, i), &best, &distance);
-	if (best != NULL)
-		control_fail(r, CONTROL_UNKNOWN, "no service or program is called %s; is it %s?",
-			     r->name, best);
-	else
-		control_fail(r, CONTROL_UNKNOWN, "no service or program is called %s", r->name);
-}
-
-/* Run `program` or `service` on the row that the name means. */
-static void by_name(struct control_request *r, void (*program)(struct control_request *r),
-		    void (*service)(struct control_request *r))
-{
-	int row = model_find_program(r->engine->m, r->name);
-
-	if (row != MODEL_NONE) {
-		r->row = (uint32_t)row;
-		program(r);
-		return;
-	}
-	row = model_find_service(r->engine->m, r->name);
-	if (row != MODEL_NONE) {
-		r->row = (uint32_t)row;
-		service(r);
-		return;
-	}
-	fail_unknown(r);
-}
-
 /* ---- a program ------------------------------------------------------------------------------------- */
 
 static struct engine_program *program_of(const struct control_request *r)
@@ -422,17 +373,17 @@ static void restart_service(struct control_request *r)
 
 static void verb_start(struct control_request *r)
 {
-	by_name(r, start_program, start_service);
+	control_by_name(r, start_program, start_service);
 }
 
 static void verb_stop(struct control_request *r)
 {
-	by_name(r, stop_program, stop_service);
+	control_by_name(r, stop_program, stop_service);
 }
 
 static void verb_restart(struct control_request *r)
 {
-	by_name(r, restart_program, restart_service);
+	control_by_name(r, restart_program, restart_service);
 }
 
 static void done_is_active(struct control_request *r, const char *state, bool active)
@@ -457,12 +408,12 @@ static void service_is_active(struct control_request *r)
 
 static void verb_is_active(struct control_request *r)
 {
-	by_name(r, program_is_active, service_is_active);
+	control_by_name(r, program_is_active, service_is_active);
 }
 
 static void verb_logs(struct control_request *r)
 {
-	by_name(r, control_logs_program, control_logs_service);
+	control_by_name(r, control_logs_program, control_logs_service);
 }
 
 static void verb_status(struct control_request *r)
