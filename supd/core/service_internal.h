@@ -176,6 +176,8 @@ bool svc_plain_active(const struct service_fsm *s, unsigned p, mtime now);
 void svc_plain_advert(struct svc_step *x, const struct service_event *ev);
 /* Granted: whether a plain router must yield first (phase CLAIM). */
 bool svc_claim(struct svc_step *x);
+/* Given up before anything was started: whoever yielded to our adverts has no other news of us. */
+void svc_unclaim(struct svc_step *x);
 bool svc_plain_yields(struct svc_step *x, const struct service_event *ev);
 bool svc_plain_may_answer(const struct service_fsm *s, unsigned p, mtime now);
 

@@ -23,7 +23,7 @@
  * that, and nothing starts here before it has passed:
  *
  *   FENCE --verdict--> CLAIM: our adverts go out --release_delay, and silence--> ADDRESS --> START
- *                        |  it wins, or goes on as if it did not hear us
+ *                        |  it wins, goes on as if it did not hear us, or keeps the address
  *                        +--> backup; no preemption for a minute
  *
  * Its answer for the virtual address is expected until then.  Later it is judged like that of a
@@ -153,6 +153,16 @@ bool svc_claim(struct svc_step *x)
 	return true;
 }
 
+void svc_unclaim(struct svc_step *x)
+{
+	struct service_fsm *s = x->s;
+
+	if (s->vrrp.state != VRRP_STATE_ACTIVE || !svc_has_plain(s))
+		return;
+	s->claim_again = x->now + CLAIM_AGAIN;
+	svc_emit(x, SERVICE_ACT_SEND_ADVERT_0);
+}
+
 /* An advert of priority > 0 while we take over: true where it is no reason to give up. */
 bool svc_plain_yields(struct svc_step *x, const struct service_event *ev)
 {
@@ -167,10 +177,8 @@ bool svc_plain_yields(struct svc_step *x, const struct service_event *ev)
 	if (ev->priority == own &&
 	    s->config.nodes[ev->peer].address > s->config.nodes[s->config.self].address)
 		return false;
-	if (x->now - s->claimed_at > crossing) {
-		s->claim_again = x->now + CLAIM_AGAIN;
+	if (x->now - s->claimed_at > crossing)
 		return false;
-	}
 	begin_claim(x); /* our adverts and its have crossed: it yields from now on */
 	return true;
 }

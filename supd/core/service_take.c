@@ -185,9 +185,7 @@ void svc_abandon(struct svc_step *x, mtime hold)
 	}
 	if (s->phase != SERVICE_PHASE_FENCE)
 		svc_emit(x, SERVICE_ACT_ADDRESSES_REMOVE);
-	/* A plain router has yielded to our adverts, and has no other news of us. */
-	if (s->vrrp.state == VRRP_STATE_ACTIVE && svc_has_plain(s))
-		svc_emit(x, SERVICE_ACT_SEND_ADVERT_0);
+	svc_unclaim(x);
 	svc_vrrp(x, s->vrrp.state == VRRP_STATE_ACTIVE ? VRRP_EV_GRANT_BACKUP : VRRP_EV_HOLD);
 	s->hold_until = x->now + hold;
 	s->forced = false;

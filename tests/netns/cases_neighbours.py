@@ -189,3 +189,32 @@ def a_mistake_beside_keepalived_is_named_and_makes_nobody_active(bin_dir):
             with open(lab.a.log, encoding="utf-8") as f:
                 lines = [line for line in f if f"service {way.name}:" in line and "10.77.0.12" in line]
             assert any((words or way.name) in line for line in lines), f"{way.name}: {lines}"
+
+
+@case
+def frr_and_supd_hand_over_to_each_other(bin_dir):
+    """Version 3, to the group: all that FRR's vrrpd speaks. Not installed by run.sh: the package
+    would start its daemons."""
+    priorities = {"a": 100, "b": 100}
+    way = next(w for w in all_ways() if w.name == "v3m")
+    with NeighbourLab(bin_dir, [way], plain=("b",), priorities=priorities) as lab:
+        better, lesser = lab.frr("b", 150), lab.frr("b", 50)
+        lab.capture("a")
+        lab.a.start()
+        lab.wait_services("a", "active", 10)
+        better.start().wait_state("Master", 10)  # it preempts
+        lab.wait_services("a", "backup", 2)
+        better.stop()  # its priority 0
+        lab.wait_services("a", "active", 4)
+        lab.expect_no_refusal("a")
+        lesser.start()
+        wait_until(lambda: "vrrp_refused" not in lab.a.alarms(), 2, "no alarm")
+        lesser.wait_state("Backup", 5)
+        assert lab.a.stop() == 0  # our priority 0
+        lesser.wait_state("Master", 3)
+        lab.write_config(priorities=priorities, service="failback = 1s\n")
+        lab.a.start()  # we preempt
+        lesser.wait_state("Backup", 10)
+        lab.wait_services("a", "active", 5)
+        lab.a.kill_all()  # Active_Down
+        lesser.wait_state("Master", 6)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Other VRRP routers in a lab: keepalived in the namespace of one host, and what they say on the
-wire as tshark reads it.
+"""Other VRRP routers in a lab: keepalived or FRR in the namespace of one host, and what they say on
+the wire as tshark reads it.
 
 A NeighbourLab has several services beside each other, one for each way of speaking VRRP, each with
 a VRID of its own: keepalived gets a vrrp_instance for each of them, so that one course of events
@@ -178,6 +178,75 @@ fi
         self.end_job()
 
 
+class Frr:
+    """FRR's zebra and vrrpd on one host, with the macvlan that they want: version 3, to the group."""
+    BIN = "/usr/lib/frr"
+
+    def __init__(self, lab, host, priority):
+        require(f"{self.BIN}/vrrpd")
+        self.lab, self.host, self.priority = lab, host, priority
+        self.way = lab.ways[0]
+        self.dir = os.path.join(lab.dir, f"frr-{host}-{priority}")
+        self.log = os.path.join(self.dir, "vrrpd.log")
+        self.daemons = {}
+        os.mkdir(self.dir)
+        os.chmod(self.dir, 0o777)  # it gives its privileges up
+
+    def start(self):
+        link, vrid, vip = f"vrrp{self.priority}", self.way.vrid, self.way.vips[0]
+        self.lab.ip(self.host, "link", "add", "name", link, "link", "eth0", "address",
+                    f"00:00:5e:00:01:{vrid:02x}", "type", "macvlan", "mode", "bridge")
+        self.lab.ip(self.host, "addr", "add", f"{vip}/24", "dev", link)
+        self.lab.ip(self.host, "link", "set", link, "up")
+        # As its manual wants it: else the host goes on to answer for the address as a Backup.
+        run("nsenter", f"--net={self.lab.ns_path(self.host)}", "sh", "-c",
+            "echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore")
+        with open(f"{self.dir}/zebra.conf", "w", encoding="ascii"):
+            pass
+        with open(f"{self.dir}/vrrpd.conf", "w", encoding="ascii") as f:
+            f.write(f"interface eth0\n vrrp {vrid} version 3\n vrrp {vrid} priority {self.priority}\n"
+                    f" vrrp {vrid} advertisement-interval 1000\n vrrp {vrid} ip {vip}\n")
+        self.run("zebra")
+        wait_until(lambda: os.path.exists(f"{self.dir}/zserv.api"), 5, "zebra")
+        self.run("vrrpd")
+        return self
+
+    def run(self, name):
+        with open(f"{self.dir}/{name}.log", "ab") as log:
+            self.daemons[name] = subprocess.Popen(
+                ["nsenter", f"--net={self.lab.ns_path(self.host)}", f"{self.BIN}/{name}",
+                 "--vty_socket", self.dir, "-i", f"{self.dir}/{name}.pid", "-z",
+                 f"{self.dir}/zserv.api", "-f", f"{self.dir}/{name}.conf", "--log", "stdout"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
+
+    def text(self):
+        with open(self.log, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def wait_state(self, state, timeout):
+        """Its newest: Master or Backup."""
+        def newest():
+            found = re.findall(rf"\[VRID {self.way.vrid}\] \[IPv4\] \w+ -> (\w+)", self.text())
+            return bool(found) and found[-1] == state
+        wait_until(newest, timeout, f"FRR {state}", 0.05)
+
+    def stop(self):
+        self.daemons["vrrpd"].terminate()
+        self.daemons["vrrpd"].wait(5)
+        self.clean_up()
+        self.lab.ip(self.host, "link", "del", f"vrrp{self.priority}")
+
+    def complaints(self):
+        return [line for line in self.text().splitlines()
+                if COMPLAINT.search(line) and "IPv6" not in line and "Refusing to start" not in line]
+
+    def clean_up(self):
+        for daemon in self.daemons.values():
+            if daemon.poll() is None:
+                daemon.kill()
+                daemon.wait()
+
+
 class Capture:
     """All VRRP, ARP and neighbour discovery at one host's port of the switch."""
 
@@ -251,6 +320,11 @@ class NeighbourLab(Lab):
 
     def keepalived(self, host, priority, **more):
         other = Keepalived(self, host, priority, **more)
+        self.others.append(other)
+        return other
+
+    def frr(self, host, priority):
+        other = Frr(self, host, priority)
         self.others.append(other)
         return other
 

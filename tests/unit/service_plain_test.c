@@ -390,9 +390,12 @@ static void its_address_that_stays_after_its_time_ends_the_takeover(void **state
 	assert_int_equal(k.s.phase, SERVICE_PHASE_ADDRESS);
 	kit_addresses(&k, true, true);
 	conflict(&k);
-	kit_tick(&k, SERVICE_LAST_LOOK);
 	assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
 	assert_false(k.s.may_run);
+	/* It gets the service back by our priority 0, and is not disturbed again at once. */
+	assert_true(kit_did(&k, SERVICE_ACT_SEND_ADVERT_0));
+	beside(&k, LOWER, MTIME_SEC(58));
+	assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
 }
 
 /* ---- Active ---------------------------------------------------------------------------------------- */
