@@ -164,8 +164,9 @@ void svc_update_contact(struct svc_step *x)
 			svc_vrrp(x, VRRP_EV_HOLD);
 	}
 	s->isolated = isolated;
-	if (regained && s->state == SERVICE_STATE_TAKING_OVER && !s->may_run && !s->forced &&
-	    s->take_cause == SERVICE_CAUSE_TAKEOVER && RULE(ISOLATION_HOLD))
+	/* The same of a takeover: another's FENCE, and its start, may have fallen into the gap. */
+	if ((regained || gap) && s->state == SERVICE_STATE_TAKING_OVER && !s->may_run &&
+	    !s->forced && s->take_cause == SERVICE_CAUSE_TAKEOVER && RULE(ISOLATION_HOLD))
 		svc_abandon(x, 0);
 }
 

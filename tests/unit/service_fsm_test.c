@@ -1118,6 +1118,29 @@ static void who_acts_without_a_session_delays_a_takeover_and_proves_nothing(void
 	assert_int_equal(k.s.state, SERVICE_STATE_ACTIVE);
 }
 
+/* It waits for c; c's own FENCE, and its start, may have been said in the meantime. */
+static void a_takeover_is_given_up_when_contact_had_a_gap(void **state)
+{
+	struct service_report c = kit_report(SERVICE_STATE_BACKUP, 2);
+	struct kit k;
+
+	kit_boot(&k, 3);
+	kit_gateway(&k);
+	kit_hello(&k, 1, kit_report(SERVICE_STATE_ACTIVE, 2));
+	for (int i = 0; i < 100 && k.s.state != SERVICE_STATE_TAKING_OVER; i++) {
+		silence(&k, MTIME_MS(100));
+		kit_hello(&k, 2, c);
+	}
+	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
+	for (int i = 0; i < 18; i++) /* cut off, for less than isolation takes to be noticed */
+		kit_tick(&k, MTIME_MS(100));
+	assert_int_equal(k.s.state, SERVICE_STATE_TAKING_OVER);
+	kit_gateway(&k);
+	assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
+	silence(&k, MTIME_SEC(3)); /* Active_Down in full */
+	assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
+}
+
 static void pause_is_adopted_with_the_newest_wish(void **state)
 {
 	struct service_report r = kit_report(SERVICE_STATE_ACTIVE, 2);
@@ -1316,6 +1339,7 @@ int main(void)
 		cmocka_unit_test(a_wish_from_elsewhere_does_not_end_a_bar),
 		cmocka_unit_test(a_fence_without_a_session_counts_above_every_term_seen),
 		cmocka_unit_test(who_acts_without_a_session_delays_a_takeover_and_proves_nothing),
+		cmocka_unit_test(a_takeover_is_given_up_when_contact_had_a_gap),
 		cmocka_unit_test(pause_is_adopted_with_the_newest_wish),
 		cmocka_unit_test(a_new_engine_goes_on_as_active_with_the_same_term),
 		cmocka_unit_test(a_new_engine_kills_what_was_halfway),
