@@ -96,7 +96,7 @@ def hosts_boot_with_every_delay_between_them(bin_dir):
     """Side by side: a second host that comes 0.1 to 5 s after the first changes nothing."""
     delays = (0.1, 0.4, 1.0, 2.0, 3.5, 5.0)
     with contextlib.ExitStack() as stack:
-        labs = [stack.enter_context(Lab(bin_dir, advert_int="200ms", wait_for_peer="2s"))
+        labs = [stack.enter_context(Lab(bin_dir, wait_for_peer="2s"))
                 for _ in delays]
         for lab in labs:
             lab.b.start()

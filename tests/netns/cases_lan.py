@@ -204,8 +204,11 @@ def two_segments_with_a_gateway_each_are_one_again_after_the_repair(bin_dir):
         lab.drop('iifname "a" oifname "b"', 'iifname "b" oifname "a"')
         wait_until(lambda: lab.a.is_active() and lab.b.is_active(), 10, "both active")
         probe = lab.probe()
-        announce(lab, "a", VIP)
-        probe.wait_answer("a")  # the client's ARP entry is a's
+
+        def client_asks_a():  # again and again: b announces itself, too
+            announce(lab, "a", VIP)
+            return probe.last_node() == "a"
+        wait_until(client_asks_a, 10, "the client's ARP entry is a's")
         since = now_ns()
         lab.heal()
         wait_until(lambda: lab.a.state() == "backup" and not lab.a.program_pids(), 3,
