@@ -114,6 +114,13 @@ static const struct family families[] = {
 	{ .name = "addresses_only", .nodes = 3, .weight = 2, .needs = NEED_EQUALS | NEED_ONE_PATH,
 	  LINES(TWO(IP_CUT, FIRST, SECOND, {0, 0}, {9000, 14000}),
 		ONE(HOST_CRASH, ACTIVE, {2000, 2000}, {15000, 25000})) },
+	/* It starts alone, from an old number; then it is told of a newer one, and a program dies. */
+	{ .name = "old_number", .nodes = 2, .weight = 1, .needs = NEED_SECONDS,
+	  LINES(ONE(SUPD_STOP, FIRST, {0, 0}, {46000, 47000}),
+		ONE(OP_FORCE, ACTIVE, {3000, 4000}), ONE(OP_FORCE, ACTIVE, {15000, 17000}),
+		ONE(OP_FORCE, ACTIVE, {28000, 30000}),
+		ONE(SUPD_STOP, ACTIVE, {40000, 41000}, {45000, 48000}),
+		ONE(PROGRAM_DIE, FIRST, {93000, 98000})) },
 	/* The one that goes first is not fit, for a soft reason; another one is. */
 	{ .name = "unfit_first", .nodes = 3, .weight = 2,
 	  LINES(ONE(CHECK_FAILS, FIRST, {0, 0}, {20000, 30000}),

@@ -255,6 +255,8 @@ static void act(struct world *w, struct host *h, const struct service_action *a)
 		break;
 	case SERVICE_ACT_STATE:
 		story_state(w, h, a);
+		if (a->to == SERVICE_STATE_TAKING_OVER)
+			oracle_takes(w, h);
 		break;
 	case SERVICE_ACT_ALARM:
 		STORY(w, h, "alarm %s: %s", a->ok ? "raised" : "cleared",

@@ -153,8 +153,14 @@ static void net_order(struct world *w, struct host *h, const struct event *e)
 	} else {
 		h->vip_until = 0;
 	}
-	if (e->net.refresh || !h->engine.alive)
+	if (!h->engine.alive)
 		return;
+	if (e->net.refresh) {
+		if (late)
+			engine_post(w, h, world_noise(w, MTIME_US(30), MTIME_MS(1)),
+				    INPUT_ADDRESS_LOST);
+		return;
+	}
 	in = engine_post(w, h, world_noise(w, MTIME_US(30), MTIME_MS(1)), INPUT_ADDRESSES);
 	in->net.adding = e->net.adding;
 	in->net.ok = !e->net.adding || !late;

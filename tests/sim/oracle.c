@@ -75,7 +75,8 @@ static bool is_fit(const struct world *w, const struct host *h)
 	       service_fit(&e->fsm, host_now(w, h), NULL);
 }
 
-static void check_turn(struct world *w, const struct host *h)
+/* Soft reasons are weighed when a takeover begins, and not again. */
+void oracle_takes(struct world *w, const struct host *h)
 {
 	const struct service_fsm *s = &h->engine.fsm;
 
@@ -95,7 +96,6 @@ void oracle_begins(struct world *w, struct host *h)
 
 	if (s->state != SERVICE_STATE_TAKING_OVER) /* a new engine goes on */
 		return;
-	check_turn(w, h);
 	if (s->term < s->persist.term_seen)
 		oracle_fail(w, "%c begins under term %llu and knows of %llu", story_name(h->row),
 			    (unsigned long long)s->term, (unsigned long long)s->persist.term_seen);

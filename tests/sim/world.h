@@ -277,6 +277,7 @@ void network_probe_address(struct world *w, struct host *from);
 
 void oracle_exec(struct world *w, struct host *h, const struct run *r);
 void oracle_dead(struct world *w, struct host *h);
+void oracle_takes(struct world *w, const struct host *h); /* a takeover begins */
 void oracle_begins(struct world *w, struct host *h); /* it starts its programs, under a new term */
 void oracle_step(struct world *w, struct host *h); /* after each step of its machines */
 /* Highest term that the host knows of now. */
