@@ -47,6 +47,7 @@ static const struct key_choice autorestarts[] = {
 	{0},
 };
 
+static const struct key_choice types[] = {{"simple", false}, {"forking", true}, {0}};
 static const struct key_choice inherits[] = {{"inherit", MODEL_INHERIT}, {0}};
 static const struct key_choice unlimited[] = {{"unlimited", 0}, {0}};
 
@@ -258,6 +259,11 @@ static const struct key table[] = {
 	  .help = "time of one probe, of ready and of health; then it has failed" },
 	{ PROGRAM("health_fall", value_uint, m.health_fall), .min = 1, .max = 1000, .def = "3",
 	  .reload = KEY_RELOAD_LIVE, .help = "failures in a row that are a death" },
+	{ PROGRAM("type", value_choice, m.forking), .choices = types, .def = "simple",
+	  .reload = KEY_RELOAD_PROGRAM,
+	  .help = "forking: the command ends with 0 and leaves a daemon; see pidfile" },
+	{ PROGRAM("pidfile", value_path_str, m.pidfile), .reload = KEY_RELOAD_PROGRAM,
+	  .help = "file that a daemon of type = forking writes its pid to" },
 	{ PROGRAM("environment_file", value_path, environment_file), .reload = KEY_RELOAD_PROGRAM,
 	  .help = "file of NAME=VALUE lines, read with this one; environment comes over it" },
 	{ PROGRAM("nice", value_int, m.nice), .min = -20, .max = 19, .choices = inherits,
@@ -306,8 +312,6 @@ static const struct key table[] = {
 	  .choices = unlimited, .def = "unlimited", .reload = KEY_RELOAD_PROGRAM,
 	  .help = "CPU of the whole tree in percent of one, where the cpu controller is" },
 	LATER(KEY_PROGRAM, "reload_signal", "signal that asks it to read its files again"),
-	LATER(KEY_PROGRAM, "type", "simple or forking"),
-	LATER(KEY_PROGRAM, "pidfile", "file of type = forking"),
 
 	LATER(KEY_TASK, "service", "service where it is active"),
 	LATER(KEY_TASK, "command", "absolute path and arguments"),

@@ -212,7 +212,7 @@ static bool program_ok(const struct model *m, const struct block *b, const struc
 	       str_ok(b, p->user_name) && p->n_groups <= MODEL_GROUPS_MAX &&
 	       bool_ok(&p->autostart) && (unsigned)p->autorestart <= MODEL_RESTART_NEVER &&
 	       strv_ok(b, p->pre_start) && strv_ok(b, p->post_stop) && probe_ok(b, &p->ready) &&
-	       probe_ok(b, &p->health) && requires_ok(m, p) && limits_ok(p) && bool_ok(&p->redirect_stderr) && str_ok(b, p->stdout_logfile) &&
+	       probe_ok(b, &p->health) && requires_ok(m, p) && limits_ok(p) && bool_ok(&p->forking) && str_ok(b, p->pidfile) && bool_ok(&p->redirect_stderr) && str_ok(b, p->stdout_logfile) &&
 	       str_ok(b, p->stderr_logfile);
 }
 

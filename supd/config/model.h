@@ -159,6 +159,8 @@ struct model_program {
 	uint8_t exitcodes[32]; /* bit set: bit c of byte c / 8 */
 	mtime restart_delay_max;
 	mtime startsecs;
+	bool forking;
+	struct model_str pidfile; /* absolute; where forking */
 	int stopsignal;
 	mtime stopwaitsecs;
 	bool redirect_stderr;

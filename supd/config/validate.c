@@ -219,6 +219,21 @@ static void check_name(struct draft *d, const struct draft_program *p)
 				p->h.name, p->h.name, d->services[i].h.line);
 }
 
+static void check_type(struct draft *d, const struct draft_program *p)
+{
+	const bool has_pidfile = p->m.pidfile.off != 0;
+
+	if (!key_is_set(KEY_PROGRAM, &p->h, "type") || p->m.forking == has_pidfile)
+		return;
+	if (has_pidfile)
+		problems_add(d->problems, key_line(KEY_PROGRAM, &p->h, "pidfile"),
+			     "pidfile is for type = forking, expected both or none of them");
+	else
+		problems_add(d->problems, key_line(KEY_PROGRAM, &p->h, "type"),
+			     "type = forking has no pidfile, expected one: which process is the "
+			     "daemon?");
+}
+
 struct log_use {
 	const char *path;
 	const struct draft_program *p;
@@ -276,8 +291,10 @@ void draft_validate(struct draft *d)
 	check_nodes(d);
 	for (uint32_t i = 0; i < d->n_services; i++)
 		check_service(d, i);
-	for (uint32_t i = 0; i < d->n_programs; i++)
+	for (uint32_t i = 0; i < d->n_programs; i++) {
 		check_name(d, &d->programs[i]);
+		check_type(d, &d->programs[i]);
+	}
 	check_logs(d);
 	draft_validate_requires(d);
 }

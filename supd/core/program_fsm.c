@@ -334,6 +334,9 @@ void program_step(struct program_fsm *p, const struct program_event *ev, mtime n
 	case PROGRAM_EV_EXTEND:
 		program_on_extend(p, ev, now);
 		break;
+	case PROGRAM_EV_MAIN:
+		program_on_main(p, ev, now, out);
+		break;
 	case PROGRAM_EV_HOOK_DONE:
 		program_on_hook_done(p, ev, now, out);
 		break;

@@ -62,6 +62,7 @@ struct program_config {
 	bool gated; /* of a service: a restart waits for ALLOW */
 	bool has_pre_start, has_post_stop;
 	mtime ready_timeout; /* from SPAWNED to READY; 0: ready at exec */
+	bool ready_at_main;  /* forking: ready as soon as its daemon is known */
 };
 
 struct program_exit {
@@ -121,6 +122,7 @@ enum program_event_type {
 	PROGRAM_EV_READY,     /* run: it says so, or a probe does */
 	PROGRAM_EV_UNHEALTHY, /* run, end: UNHEALTHY or WATCHDOG */
 	PROGRAM_EV_EXTEND,    /* run, extend: it asks for this time to get ready in */
+	PROGRAM_EV_MAIN,      /* run, pid: its main process is another one from now on */
 	PROGRAM_EV_HOOK_DONE, /* hook, ok; error: errno where it says more */
 };
 

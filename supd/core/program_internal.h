@@ -52,6 +52,8 @@ void program_on_ready(struct program_fsm *p, const struct program_event *ev, mti
 		      struct program_actions *out);
 void program_on_unhealthy(struct program_fsm *p, const struct program_event *ev, mtime now,
 			  struct program_actions *out);
+void program_on_main(struct program_fsm *p, const struct program_event *ev, mtime now,
+		     struct program_actions *out);
 void program_on_extend(struct program_fsm *p, const struct program_event *ev, mtime now);
 void program_on_hook_done(struct program_fsm *p, const struct program_event *ev, mtime now,
 			  struct program_actions *out);

@@ -222,6 +222,16 @@ void program_on_unhealthy(struct program_fsm *p, const struct program_event *ev,
 		program_fail(p, ev->end, now, out);
 }
 
+void program_on_main(struct program_fsm *p, const struct program_event *ev, mtime now,
+		     struct program_actions *out)
+{
+	if (!p->main_alive || ev->run != p->run)
+		return;
+	p->pid = ev->pid;
+	if (p->config.ready_at_main)
+		program_on_ready(p, ev, now, out);
+}
+
 void program_on_extend(struct program_fsm *p, const struct program_event *ev, mtime now)
 {
 	if (is_about_us(p, ev, PROGRAM_STATE_STARTING))

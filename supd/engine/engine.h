@@ -397,6 +397,7 @@ void program_io_reconcile_local(struct engine *e);
 void program_io_run(struct engine *e, const struct ipc_run *r); /* found by a new engine */
 void program_io_spawned(struct engine *e, const struct ipc_spawned *s);
 void program_io_spawn_failed(struct engine *e, const struct ipc_spawn_failed *f);
+void program_io_main(struct engine *e, const struct ipc_main *m);
 void program_io_exited(struct engine *e, const struct ipc_exited *x);
 void program_io_gone(struct engine *e, const struct ipc_gone *g);
 void program_io_hook_done(struct engine *e, const struct ipc_hook_done *d);

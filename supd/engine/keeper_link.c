@@ -35,6 +35,7 @@ union keeper_msg {
 	struct ipc_reexec_failed reexec_failed;
 	struct ipc_channel channel;
 	struct ipc_notify notify;
+	struct ipc_main main;
 };
 
 /* ---- what the keeper says -------------------------------------------------------------------- */
@@ -194,6 +195,11 @@ static bool on_report(struct engine *e, const union keeper_msg *m)
 			return false;
 		program_io_spawn_failed(e, &m->spawn_failed);
 		return true;
+	case IPC_MAIN:
+		if (!valid_program(e, m->main.program))
+			return false;
+		program_io_main(e, &m->main);
+		return true;
 	case IPC_EXITED:
 		if (!valid_program(e, m->exited.program))
 			return false;
@@ -222,6 +228,8 @@ static bool handle(struct engine *e, const union keeper_msg *m, size_t len, int 
 		return len == sizeof(m->channel) && on_channel(e, &m->channel, fds);
 	case IPC_NOTIFY:
 		return len == sizeof(m->notify) && on_notify(e, &m->notify, fds);
+	case IPC_MAIN:
+		return len == sizeof(m->main) && on_report(e, m);
 	case IPC_READY:
 		engine_life_ready(e);
 		return true;

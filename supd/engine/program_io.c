@@ -43,7 +43,10 @@ static void config_of(const struct model *m, uint32_t row, struct program_config
 		.restart_window = WINDOW_LOCAL,
 		.has_pre_start = mp->pre_start.count > 0,
 		.has_post_stop = mp->post_stop.count > 0,
-		.ready_timeout = mp->ready.kind == MODEL_PROBE_NONE ? 0 : mp->ready_timeout,
+		.ready_timeout = mp->ready.kind == MODEL_PROBE_NONE && !mp->forking
+					 ? 0
+					 : mp->ready_timeout,
+		.ready_at_main = mp->ready.kind == MODEL_PROBE_NONE && mp->forking,
 	};
 	memcpy(ret->exitcodes, mp->exitcodes, sizeof(ret->exitcodes));
 	if (mp->service != MODEL_NONE) {
@@ -297,6 +300,13 @@ void program_io_spawn_failed(struct engine *e, const struct ipc_spawn_failed *f)
 
 	if (f->order == ep->order)
 		engine_program_event(e, ep->row, &ev);
+}
+
+void program_io_main(struct engine *e, const struct ipc_main *m)
+{
+	struct program_event ev = { .type = PROGRAM_EV_MAIN, .run = m->run, .pid = m->pid };
+
+	engine_program_event(e, (uint32_t)m->program, &ev);
 }
 
 void program_io_exited(struct engine *e, const struct ipc_exited *x)

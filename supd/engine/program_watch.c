@@ -35,7 +35,7 @@ static enum watch_kind wanted(const struct engine_program *ep)
 	const struct program_fsm *p = &ep->fsm;
 
 	if (p->state == PROGRAM_STATE_STARTING && p->main_alive &&
-	    mp->ready.kind != MODEL_PROBE_NOTIFY)
+	    mp->ready.kind != MODEL_PROBE_NOTIFY && mp->ready.kind != MODEL_PROBE_NONE)
 		return WATCH_READY;
 	if (p->state == PROGRAM_STATE_RUNNING && mp->health.kind != MODEL_PROBE_NONE)
 		return WATCH_HEALTH;

@@ -15,7 +15,7 @@
  *
  *   engine -> keeper   FEED START SIGNAL KILL QUIESCE BATON DONE HOOK HOOK_KILL REEXEC NOTE
  *   keeper -> engine   WELCOME RUN BATON READY FED SPAWNED SPAWN_FAILED EXITED GONE QUIESCED
- *                      CHANNEL SHUTDOWN HOOK_DONE REEXEC_FAILED NOTIFY
+ *                      CHANNEL SHUTDOWN HOOK_DONE REEXEC_FAILED NOTIFY MAIN
  *   keeper -> net      CHANNEL                     keeper -> scribe   CHANNEL STREAM
  *   engine -> net      OPEN_PEER OPEN_SERVICE ADDRESS ROUTES
  *   net -> engine      PEER_SOCKET SERVICE_SOCKETS ADDRESS_RESULT ADDRESS_LOST LINK GATEWAY
@@ -36,7 +36,7 @@
 	X(OPEN_PEER) X(OPEN_SERVICE) X(ADDRESS) X(ROUTES)                                          \
 	X(PEER_SOCKET) X(SERVICE_SOCKETS) X(ADDRESS_RESULT) X(ADDRESS_LOST) X(LINK) X(GATEWAY)     \
 	X(STATE_LOAD) X(STATE_SAVE) X(STATE) X(STATE_SAVED) X(LOGS)                                \
-	X(HOOK) X(HOOK_DONE) X(HOOK_KILL) X(REEXEC) X(REEXEC_FAILED) X(NOTE) X(NOTIFY)
+	X(HOOK) X(HOOK_DONE) X(HOOK_KILL) X(REEXEC) X(REEXEC_FAILED) X(NOTE) X(NOTIFY) X(MAIN)
 
 enum ipc_type {
 	IPC_NONE,
@@ -282,6 +282,15 @@ struct ipc_spawn_failed {
 	int32_t program;
 	uint32_t stage; /* enum ipc_stage */
 	int32_t error;	/* errno, positive */
+	uint32_t pad;
+};
+
+/* type = forking: what was started has ended, and this is the run's main process from now on. */
+struct ipc_main {
+	struct ipc_header h;
+	int32_t program;
+	uint32_t run;
+	pid_t pid; /* the host's */
 	uint32_t pad;
 };
 

@@ -88,12 +88,12 @@ static json_t *run_json(const struct run *r)
 {
 	if (r->state != RUN_UP)
 		return json_null();
-	return json_pack("{s:I, s:I, s:i, s:I, s:o, s:b, s:b, s:b, s:b}", "order",
+	return json_pack("{s:I, s:I, s:i, s:I, s:o, s:b, s:b, s:b, s:b, s:b}", "order",
 			 (json_int_t)r->order,
 			 "term", (json_int_t)r->term, "pid", (int)r->pid, "started",
 			 (json_int_t)r->started, "leaf", leaf_json(&r->leaf), "announced",
 			 (int)r->announced, "killed", (int)r->killed, "by_deadline",
-			 (int)r->killed_by_deadline, "ready", (int)r->ready);
+			 (int)r->killed_by_deadline, "ready", (int)r->ready, "daemon", (int)r->daemon);
 }
 
 static json_t *programs_json(const struct keeper *k)
@@ -369,19 +369,20 @@ static int read_stream(struct stream *s, json_t *entry)
 static int read_run(struct keeper *k, struct program *p, json_t *entry)
 {
 	json_int_t order, term, started;
-	int pid, announced, killed, by_deadline, ready;
+	int pid, announced, killed, by_deadline, ready, daemon;
 	json_t *leaf;
 
 	if (json_is_null(entry))
 		return 0;
-	if (json_unpack(entry, "{s:I, s:I, s:i, s:I, s:o, s:b, s:b, s:b, s:b}", "order", &order,
+	if (json_unpack(entry, "{s:I, s:I, s:i, s:I, s:o, s:b, s:b, s:b, s:b, s:b}", "order", &order,
 			"term", &term, "pid", &pid, "started", &started, "leaf", &leaf, "announced",
 			&announced, "killed", &killed, "by_deadline", &by_deadline, "ready",
-			&ready) < 0)
+			&ready, "daemon", &daemon) < 0)
 		return -EPROTO;
 	p->run = (struct run){ .state = RUN_UP, .number = p->runs, .order = (uint64_t)order,
 			       .term = (uint64_t)term, .announced = announced, .killed = killed,
-			       .killed_by_deadline = by_deadline, .ready = ready, .pid = (pid_t)pid, .pidfd = -1,
+			       .killed_by_deadline = by_deadline, .ready = ready, .daemon = daemon, .scout_fd = -1,
+			       .scout_pidfd = -1, .pid = (pid_t)pid, .pidfd = -1,
 			       .exec_fd = -1, .started = started, .leaf = CGROUP_LEAF_NONE };
 	return run_adopt(k, p, json_string_value(leaf));
 }

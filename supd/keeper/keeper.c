@@ -47,7 +47,7 @@ static void init_program(struct keeper *k, uint32_t row)
 	p->next = p->run.leaf = CGROUP_LEAF_NONE;
 	p->leaf_n = 1;
 	p->notify_fd = -1;
-	p->run.pidfd = p->run.exec_fd = -1;
+	p->run.pidfd = p->run.exec_fd = p->run.scout_fd = p->run.scout_pidfd = -1;
 	for (int i = 0; i < 2; i++)
 		p->out[i] = (struct stream){ { -1, -1 }, { -1, -1 } };
 }

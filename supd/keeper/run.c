@@ -9,6 +9,7 @@
 
 #include "common/fd.h"
 #include "common/log.h"
+#include "supd/keeper/daemon.h"
 #include "supd/keeper/ending.h"
 #include "supd/keeper/guard.h"
 #include "supd/keeper/hook.h"
@@ -128,6 +129,7 @@ static void clear(struct keeper *k, struct program *p)
 	ev_io_stop(k->loop, &r->exec);
 	fd_close(&r->pidfd);
 	fd_close(&r->exec_fd);
+	daemon_stop_seeking(k, p);
 	spawn_free_block(&p->run.block, p->run.block_size);
 	run_drop_leaf(k, &r->leaf);
 	r->state = RUN_NONE;
@@ -263,6 +265,65 @@ static void check_exec(struct keeper *k, struct program *p)
 	tell_never_ran(k, p);
 }
 
+static void main_has_ended(struct keeper *k, struct program *p, int code, int signo)
+{
+	p->run.state = RUN_ENDED;
+	tell_exited(k, p, code, signo);
+	run_check_gone(k, p);
+}
+
+/* The process that was started has ended as it should. */
+static bool leaves_a_daemon(const struct keeper *k, const struct program *p, int code)
+{
+	return p->run.state == RUN_UP && !p->run.daemon && !p->run.killed && code == 0 &&
+	       model_program(k->m, p->row)->forking;
+}
+
+static void on_daemon_death(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct program *p = w->data;
+	int code, signo;
+
+	(void)revents;
+	ev_io_stop(loop, w);
+	daemon_end(p->run.pidfd, &code, &signo);
+	fd_close(&p->run.pidfd);
+	main_has_ended(p->k, p, code, signo);
+}
+
+static void watch_daemon(struct keeper *k, struct program *p)
+{
+	ev_io_init(&p->run.death, on_daemon_death, p->run.pidfd, EV_READ);
+	p->run.death.data = p;
+	ev_io_start(k->loop, &p->run.death);
+}
+
+void run_found(struct keeper *k, struct program *p, pid_t pid, int pidfd)
+{
+	const struct ipc_main m = { .h = { IPC_MAIN, k->generation },
+				    .program = (int32_t)p->row,
+				    .run = p->run.number,
+				    .pid = pid };
+
+	p->run.state = RUN_UP;
+	p->run.daemon = true;
+	p->run.pid = pid;
+	p->run.pidfd = pidfd;
+	spawn_set_oom(k, model_program(k->m, p->row), pid);
+	watch_daemon(k, p);
+	engine_send(k, &m, sizeof(m));
+}
+
+void run_not_found(struct keeper *k, struct program *p)
+{
+	const char *pidfile = model_str(k->m, model_program(k->m, p->row)->pidfile);
+
+	if (!p->run.killed)
+		log_error("program %s: %s names no process of its own, killing what there is",
+			  model_program_name(k->m, p->row), pidfile);
+	main_has_ended(k, p, -1, p->run.killed ? SIGKILL : 0);
+}
+
 static void on_death(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct program *p = w->data;
@@ -279,9 +340,11 @@ static void on_death(struct ev_loop *loop, ev_io *w, int revents)
 		never_ran(k, p);
 		return;
 	}
-	p->run.state = RUN_ENDED;
-	tell_exited(k, p, code, signo);
-	run_check_gone(k, p);
+	if (leaves_a_daemon(k, p, code) && daemon_seek(k, p) == 0) {
+		p->run.state = RUN_SEEKING;
+		return;
+	}
+	main_has_ended(k, p, code, signo);
 }
 
 void run_watch(struct keeper *k, struct program *p)
@@ -309,7 +372,7 @@ int run_adopt(struct keeper *k, struct program *p, const char *leaf)
 	if (leaf)
 		run_watch_leaf(k, &r->leaf);
 	ev_init(&r->exec, on_exec);
-	ev_io_init(&r->death, on_death, r->pidfd, EV_READ);
+	ev_io_init(&r->death, r->daemon ? on_daemon_death : on_death, r->pidfd, EV_READ);
 	r->exec.data = r->death.data = p;
 	ev_io_start(k->loop, &r->death);
 	return 0;

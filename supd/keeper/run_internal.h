@@ -15,6 +15,10 @@ void run_tell_failed(struct keeper *k, const struct program *p, uint64_t order, 
 void run_watch(struct keeper *k, struct program *p);
 void run_check_gone(struct keeper *k, struct program *p);
 
+/* daemon.c: its main process is this one (takes over pidfd), or is not to be had. */
+void run_found(struct keeper *k, struct program *p, pid_t pid, int pidfd);
+void run_not_found(struct keeper *k, struct program *p);
+
 /* run_start.c */
 void run_check_pending(struct keeper *k, struct program *p);
 

@@ -55,7 +55,7 @@ static void launched(struct keeper *k, struct program *p, const struct ipc_start
 	r->number = ++p->runs;
 	r->order = s->order;
 	r->term = s->term;
-	r->announced = r->killed_by_deadline = r->killed = r->told = r->ready = false;
+	r->announced = r->killed_by_deadline = r->killed = r->told = r->ready = r->daemon = false;
 	p->post_owed = model_program(k->m, p->row)->post_stop.count > 0;
 	r->started = mtime_now();
 	r->exec_by = mtime_add(s->valid_until, EXEC_MAX);
@@ -78,6 +78,8 @@ static const char *refusal(struct keeper *k, const struct program *p, const stru
 		return "its last run is not gone";
 	if (s->valid_until <= now)
 		return "the order came too late";
+	if (model_program(k->m, p->row)->forking && !k->has_cgroup)
+		return "type = forking needs cgroup v2: without it nobody knows whose a daemon is";
 	if (svc && s->kill_at <= now)
 		return "the service's deadline has passed";
 	if (svc && s->term <= svc->term_quiesced)

@@ -113,6 +113,7 @@ enum run_state {
 	RUN_STARTING, /* cloned; the exec pipe has not said anything yet */
 	RUN_FAILED,   /* did not get to exec; not yet reaped */
 	RUN_UP,
+	RUN_SEEKING, /* forking: the launcher has ended well, the daemon is looked for (daemon.c) */
 	RUN_ENDED, /* the main process is reaped; its tree is not gone */
 };
 
@@ -122,6 +123,7 @@ struct run {
 	uint64_t order, term;
 	bool announced; /* the engine knows its number */
 	bool ready;	/* NOTE */
+	bool daemon;	/* its main process is not the one that was started */
 	bool killed_by_deadline;
 	bool killed; /* by cgroup.kill: no instruction of its tree follows */
 	pid_t pid;
@@ -133,8 +135,9 @@ struct run {
 	int32_t error; /* where RUN_FAILED */
 	bool told;     /* and the engine knows it */
 	mtime started, exec_by;
+	int scout_fd, scout_pidfd; /* -1 */
 	struct cgroup_leaf leaf;
-	ev_io death, exec;
+	ev_io death, exec, scout;
 };
 
 struct program {

@@ -296,3 +296,46 @@ def status_says_what_a_program_uses(bin_dir):
         lab.a.supctl_ok("stop", "busy")
         assert lab.a.program("busy")["last_exit"] == {"code": None, "signal": "TERM",
                                                       "reason": "asked"}
+
+
+# ---- type = forking ---------------------------------------------------------------------------------
+
+
+@case(sanitized=True)
+def a_forking_daemon_is_followed_by_its_pidfile(bin_dir):
+    keys = "type = forking\npidfile = {dir}/%s.pid\nready_timeout = 2s\n"
+    with lab_of(bin_dir,
+                local("d", "{fakesvc} --daemon {dir}/d.pid", keys % "d"),
+                local("liar", "/bin/sh -c 'echo 1 > {dir}/liar.pid; sleep 1000 & exit 0'", keys % "liar"),
+                local("fails", "/bin/sh -c 'exit 3'", keys % "fails")) as lab:
+        row = wait_state(lab.a, "d", "running")
+        assert row["pid"] == int(read(lab, "d.pid")), (row, read(lab, "d.pid"))
+        lab.a.kill("engine")
+        wait_until(lambda: lab.a.program("d"), 5, "a new engine")
+        assert lab.a.program("d")["pid"] == row["pid"]
+        os.kill(row["pid"], signal.SIGKILL)
+        wait_until(lambda: (lab.a.program("d") or {}).get("pid") not in (None, row["pid"]), 10,
+                   "another daemon")
+        wait_state(lab.a, "d", "running")
+        assert lab.a.program("d")["restarts"]["total"] == 1
+        assert after_deaths(lab.a, "fails")["last_exit"]["code"] == 3
+        lab.a.supctl_ok("stop", "d")
+        assert lab.a.program("d")["last_exit"]["reason"] == "asked"
+        # Its pidfile names init: not believed, and its tree is killed when its time is over.
+        after_deaths(lab.a, "liar")
+        assert lab.a.program("liar")["last_exit"]["reason"] == "not_ready"
+
+
+@case
+def a_forking_service_in_its_namespace(bin_dir):
+    """Its pid is a small number there, and its end is seen although it is not our child."""
+    with Lab(bin_dir, nodes=("a",)) as lab:
+        keys = f"type = forking\npidfile = {lab.dir}/m.pid\n"
+        lab.write_config(program=keys, fakesvc=f"--daemon {lab.dir}/m.pid")
+        os.chmod(lab.dir, 0o777)
+        lab.settle()
+        pid = lab.a.program()["pid"]
+        assert int(read(lab, "m.pid")) < 20 < pid, "a pid of the namespace"
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: lab.a.runs_as_another_than(pid) and lab.a.is_active(), 10, "a restart")
+        assert lab.a.program()["restarts"]["total"] == 1

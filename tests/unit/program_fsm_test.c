@@ -291,6 +291,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "stopped:",
 		[PROGRAM_EV_UNHEALTHY] = "stopped:",
 		[PROGRAM_EV_EXTEND] = "stopped:",
+		[PROGRAM_EV_MAIN] = "stopped:",
 		[PROGRAM_EV_HOOK_DONE] = "stopped:",
 	},
 	[AT_STARTING] = {
@@ -310,6 +311,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "starting:",
 		[PROGRAM_EV_UNHEALTHY] = "starting:",
 		[PROGRAM_EV_EXTEND] = "starting:",
+		[PROGRAM_EV_MAIN] = "starting:",
 		[PROGRAM_EV_HOOK_DONE] = "starting:",
 	},
 	[AT_RUNNING] = {
@@ -329,6 +331,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "running:",
 		[PROGRAM_EV_UNHEALTHY] = "stopping: state failed signal",
 		[PROGRAM_EV_EXTEND] = "running:",
+		[PROGRAM_EV_MAIN] = "running:",
 		[PROGRAM_EV_HOOK_DONE] = "running:",
 	},
 	[AT_RUNNING_GONE_EARLY] = {
@@ -348,6 +351,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "running:",
 		[PROGRAM_EV_UNHEALTHY] = "stopping: state failed signal",
 		[PROGRAM_EV_EXTEND] = "running:",
+		[PROGRAM_EV_MAIN] = "running:",
 		[PROGRAM_EV_HOOK_DONE] = "running:",
 	},
 	[AT_BACKOFF] = {
@@ -367,6 +371,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "backoff:",
 		[PROGRAM_EV_UNHEALTHY] = "backoff:",
 		[PROGRAM_EV_EXTEND] = "backoff:",
+		[PROGRAM_EV_MAIN] = "backoff:",
 		[PROGRAM_EV_HOOK_DONE] = "backoff:",
 	},
 	[AT_BACKOFF_LEFTOVERS] = {
@@ -386,6 +391,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "backoff:",
 		[PROGRAM_EV_UNHEALTHY] = "backoff:",
 		[PROGRAM_EV_EXTEND] = "backoff:",
+		[PROGRAM_EV_MAIN] = "backoff:",
 		[PROGRAM_EV_HOOK_DONE] = "backoff:",
 	},
 	[AT_BACKOFF_DUE] = {
@@ -405,6 +411,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "backoff:",
 		[PROGRAM_EV_UNHEALTHY] = "backoff:",
 		[PROGRAM_EV_EXTEND] = "backoff:",
+		[PROGRAM_EV_MAIN] = "backoff:",
 		[PROGRAM_EV_HOOK_DONE] = "backoff:",
 	},
 	[AT_STOPPING] = {
@@ -424,6 +431,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "stopping:",
 		[PROGRAM_EV_UNHEALTHY] = "stopping:",
 		[PROGRAM_EV_EXTEND] = "stopping:",
+		[PROGRAM_EV_MAIN] = "stopping:",
 		[PROGRAM_EV_HOOK_DONE] = "stopping:",
 	},
 	[AT_STOPPING_KILLED] = {
@@ -443,6 +451,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "stopping:",
 		[PROGRAM_EV_UNHEALTHY] = "stopping:",
 		[PROGRAM_EV_EXTEND] = "stopping:",
+		[PROGRAM_EV_MAIN] = "stopping:",
 		[PROGRAM_EV_HOOK_DONE] = "stopping:",
 	},
 	[AT_STOPPING_ORDERED] = {
@@ -462,6 +471,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "stopping:",
 		[PROGRAM_EV_UNHEALTHY] = "stopping:",
 		[PROGRAM_EV_EXTEND] = "stopping:",
+		[PROGRAM_EV_MAIN] = "stopping:",
 		[PROGRAM_EV_HOOK_DONE] = "stopping:",
 	},
 	[AT_RESTARTING] = {
@@ -481,6 +491,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "stopping:",
 		[PROGRAM_EV_UNHEALTHY] = "stopping:",
 		[PROGRAM_EV_EXTEND] = "stopping:",
+		[PROGRAM_EV_MAIN] = "stopping:",
 		[PROGRAM_EV_HOOK_DONE] = "stopping:",
 	},
 	[AT_EXITED] = {
@@ -500,6 +511,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "exited:",
 		[PROGRAM_EV_UNHEALTHY] = "exited:",
 		[PROGRAM_EV_EXTEND] = "exited:",
+		[PROGRAM_EV_MAIN] = "exited:",
 		[PROGRAM_EV_HOOK_DONE] = "exited:",
 	},
 	[AT_EXITED_LEFTOVERS] = {
@@ -519,6 +531,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "exited:",
 		[PROGRAM_EV_UNHEALTHY] = "exited:",
 		[PROGRAM_EV_EXTEND] = "exited:",
+		[PROGRAM_EV_MAIN] = "exited:",
 		[PROGRAM_EV_HOOK_DONE] = "exited:",
 	},
 	[AT_FATAL] = {
@@ -538,6 +551,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "fatal:",
 		[PROGRAM_EV_UNHEALTHY] = "fatal:",
 		[PROGRAM_EV_EXTEND] = "fatal:",
+		[PROGRAM_EV_MAIN] = "fatal:",
 		[PROGRAM_EV_HOOK_DONE] = "fatal:",
 	},
 	[AT_PRE_START] = {
@@ -557,6 +571,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "starting:",
 		[PROGRAM_EV_UNHEALTHY] = "starting:",
 		[PROGRAM_EV_EXTEND] = "starting:",
+		[PROGRAM_EV_MAIN] = "starting:",
 		[PROGRAM_EV_HOOK_DONE] = "starting: spawn",
 	},
 	[AT_STOPPING_PRE_START] = {
@@ -576,6 +591,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "stopping:",
 		[PROGRAM_EV_UNHEALTHY] = "stopping:",
 		[PROGRAM_EV_EXTEND] = "stopping:",
+		[PROGRAM_EV_MAIN] = "stopping:",
 		[PROGRAM_EV_HOOK_DONE] = "stopping: hook",
 	},
 	[AT_NOT_READY] = {
@@ -595,6 +611,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "running: state ready",
 		[PROGRAM_EV_UNHEALTHY] = "starting:",
 		[PROGRAM_EV_EXTEND] = "starting:",
+		[PROGRAM_EV_MAIN] = "starting:",
 		[PROGRAM_EV_HOOK_DONE] = "starting:",
 	},
 	[AT_POST_STOP] = {
@@ -614,6 +631,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "backoff:",
 		[PROGRAM_EV_UNHEALTHY] = "backoff:",
 		[PROGRAM_EV_EXTEND] = "backoff:",
+		[PROGRAM_EV_MAIN] = "backoff:",
 		[PROGRAM_EV_HOOK_DONE] = "starting: state hook",
 	},
 	[AT_STOPPING_POST_STOP] = {
@@ -633,6 +651,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "stopping:",
 		[PROGRAM_EV_UNHEALTHY] = "stopping:",
 		[PROGRAM_EV_EXTEND] = "stopping:",
+		[PROGRAM_EV_MAIN] = "stopping:",
 		[PROGRAM_EV_HOOK_DONE] = "stopped: state ended",
 	},
 	[AT_EXITED_POST_STOP] = {
@@ -652,6 +671,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "exited:",
 		[PROGRAM_EV_UNHEALTHY] = "exited:",
 		[PROGRAM_EV_EXTEND] = "exited:",
+		[PROGRAM_EV_MAIN] = "exited:",
 		[PROGRAM_EV_HOOK_DONE] = "exited: ended",
 	},
 	[AT_FAILING] = {
@@ -671,6 +691,7 @@ static const char *const expected[SITUATIONS_END][EVENTS_END] = {
 		[PROGRAM_EV_READY] = "stopping:",
 		[PROGRAM_EV_UNHEALTHY] = "stopping:",
 		[PROGRAM_EV_EXTEND] = "stopping:",
+		[PROGRAM_EV_MAIN] = "stopping:",
 		[PROGRAM_EV_HOOK_DONE] = "stopping:",
 	},
 };
@@ -1302,6 +1323,23 @@ static void an_adopted_run_is_as_ready_as_it_was(void **state)
 	expect(&r, "running: state ready");
 }
 
+static void a_daemon_is_ready_when_its_main_process_is_known(void **state)
+{
+	struct rig r;
+
+	start_rig(&r, false);
+	r.p.config.ready_timeout = S(30);
+	r.p.config.ready_at_main = true;
+	give(&r, PROGRAM_EV_START);
+	give(&r, PROGRAM_EV_SPAWNED);
+	expect(&r, "starting:");
+	give_event(&r, (struct program_event){ .type = PROGRAM_EV_MAIN, .run = RUN, .pid = 99 });
+	expect(&r, "running: state ready");
+	assert_int_equal(r.p.pid, 99);
+	give_event(&r, (struct program_event){ .type = PROGRAM_EV_MAIN, .run = RUN + 1, .pid = 5 });
+	assert_int_equal(r.p.pid, 99);
+}
+
 /* The run ended while no engine looked; the keeper owes its post_stop. */
 static void an_adopted_end_has_its_post_stop(void **state)
 {
@@ -1469,6 +1507,7 @@ int main(void)
 		cmocka_unit_test(the_code_of_an_asked_end_does_not_matter),
 		cmocka_unit_test(an_adopted_run_is_as_ready_as_it_was),
 		cmocka_unit_test(an_adopted_end_has_its_post_stop),
+		cmocka_unit_test(a_daemon_is_ready_when_its_main_process_is_known),
 		cmocka_unit_test(random_walk_never_starts_over_left_overs),
 	};
 
