@@ -44,7 +44,7 @@ static void init_program(struct keeper *k, uint32_t row)
 	p->k = k;
 	p->row = row;
 	p->service = model_program(k->m, row)->service;
-	p->next = p->run.leaf = CGROUP_LEAF_NONE;
+	p->next = p->old = p->run.leaf = CGROUP_LEAF_NONE;
 	p->leaf_n = 1;
 	p->notify_fd = -1;
 	p->run.pidfd = p->run.exec_fd = p->run.scout_fd = p->run.scout_pidfd = -1;
@@ -319,6 +319,7 @@ int keeper_run(const struct keeper_args *args)
 		die("out of memory");
 	title_set(&k->title, "keeper", NULL);
 	process_prepare(&k->inherited);
+	k->inherited.ignored = process_ignored_signals();
 	if ((args->adopt_fd > 0 ? keeper_adopt(k, args->adopt_fd) : keeper_open(k)) == 0)
 		keeper_loop(k);
 	status = k->status;

@@ -97,6 +97,17 @@ void process_prepare(struct inherited *ret)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
+uint64_t process_ignored_signals(void)
+{
+	uint64_t ignored = 0;
+	struct sigaction sa;
+
+	for (int signo = 1; signo < NSIG; signo++)
+		if (sigaction(signo, NULL, &sa) == 0 && sa.sa_handler == SIG_IGN)
+			ignored |= UINT64_C(1) << (signo - 1);
+	return ignored;
+}
+
 /* ---- forks ----------------------------------------------------------------------------------- */
 
 pid_t process_fork(int cgroup_fd, uint64_t flags, int *ret_pidfd)

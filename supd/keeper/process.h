@@ -17,6 +17,8 @@ struct model;
  * for the OOM killer where that is allowed.  What it was before goes to *ret.
  */
 void process_prepare(struct inherited *ret);
+/* What the calling process ignores now: bit signo - 1. */
+uint64_t process_ignored_signals(void);
 
 /* clone3, fork-like, with CLONE_PIDFD.  0 in the child, the pid, or -errno.  cgroup_fd -1: stay. */
 pid_t process_fork(int cgroup_fd, uint64_t flags, int *ret_pidfd);

@@ -131,7 +131,7 @@ static void clear(struct keeper *k, struct program *p)
 	fd_close(&r->exec_fd);
 	daemon_stop_seeking(k, p);
 	spawn_free_block(&p->run.block, p->run.block_size);
-	run_drop_leaf(k, &r->leaf);
+	run_retire_leaf(k, p);
 	r->state = RUN_NONE;
 	run_refill(k);
 	ending_poll(k);
@@ -178,9 +178,14 @@ static bool left_something(struct keeper *k, const struct program *p)
 	return guard_is_ending(k, s);
 }
 
+static bool is_gone(struct keeper *k, const struct program *p)
+{
+	return p->run.state == RUN_ENDED && is_empty(&p->run) && !left_something(k, p);
+}
+
 void run_check_gone(struct keeper *k, struct program *p)
 {
-	if (p->run.state != RUN_ENDED || !is_empty(&p->run) || left_something(k, p))
+	if (!is_gone(k, p))
 		return;
 	tell_gone(k, p);
 	clear(k, p);
@@ -268,8 +273,17 @@ static void check_exec(struct keeper *k, struct program *p)
 static void main_has_ended(struct keeper *k, struct program *p, int code, int signo)
 {
 	p->run.state = RUN_ENDED;
+	/*
+	 * GONE goes first where it is true already, as most often: the engine then has nothing to
+	 * kill, and orders the next start with the one message that follows.
+	 */
+	if (is_gone(k, p)) {
+		tell_gone(k, p);
+		tell_exited(k, p, code, signo);
+		clear(k, p);
+		return;
+	}
 	tell_exited(k, p, code, signo);
-	run_check_gone(k, p);
 }
 
 /* The process that was started has ended as it should. */

@@ -28,5 +28,7 @@ int run_make_leaf(struct keeper *k, struct program *p);
 /* Watch it for its end: where that cannot be had (fs.inotify limits), run_poll() finds the end. */
 void run_watch_leaf(struct keeper *k, struct cgroup_leaf *l);
 void run_drop_leaf(struct keeper *k, struct cgroup_leaf *l);
+/* That of a run that is over: its removal takes longer than a start may wait. */
+void run_retire_leaf(struct keeper *k, struct program *p);
 
 #endif

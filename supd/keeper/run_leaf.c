@@ -16,6 +16,7 @@
  */
 
 #define REFILL_STEP 16 /* leaves at a time: 0.1 ms each */
+#define TIDY_DELAY  0.02 /* s after a start or an end: the program comes first */
 
 void run_watch_leaf(struct keeper *k, struct cgroup_leaf *l)
 {
@@ -78,7 +79,19 @@ void run_drop_leaf(struct keeper *k, struct cgroup_leaf *l)
 void run_drop_next(struct keeper *k, struct program *p)
 {
 	run_drop_leaf(k, &p->next);
+	run_drop_leaf(k, &p->old);
 }
+
+void run_retire_leaf(struct keeper *k, struct program *p)
+{
+	run_drop_leaf(k, &p->old);
+	p->old = p->run.leaf;
+	p->run.leaf = CGROUP_LEAF_NONE;
+	if (k->ending != ENDING_NOT)
+		run_drop_leaf(k, &p->old);
+}
+
+static void schedule(struct keeper *k, double delay);
 
 static void on_refill(struct ev_loop *loop, ev_timer *w, int revents)
 {
@@ -88,10 +101,11 @@ static void on_refill(struct ev_loop *loop, ev_timer *w, int revents)
 	(void)loop;
 	(void)revents;
 	for (uint32_t i = 0; i < k->m->n_programs && k->ending == ENDING_NOT; i++) {
+		run_drop_leaf(k, &k->programs[i].old);
 		if (!k->has_cgroup || k->programs[i].next.dir_fd >= 0)
 			continue;
 		if (made++ == REFILL_STEP) {
-			run_refill(k);
+			schedule(k, 0.);
 			return;
 		}
 		/* No further one now, or this would go round and round: each start tries anew. */
@@ -100,13 +114,18 @@ static void on_refill(struct ev_loop *loop, ev_timer *w, int revents)
 	}
 }
 
-void run_refill(struct keeper *k)
+static void schedule(struct keeper *k, double delay)
 {
 	if (ev_is_active(&k->refill))
 		return;
-	ev_timer_init(&k->refill, on_refill, 0., 0.);
+	ev_timer_init(&k->refill, on_refill, delay, 0.);
 	k->refill.data = k;
 	ev_timer_start(k->loop, &k->refill);
+}
+
+void run_refill(struct keeper *k)
+{
+	schedule(k, TIDY_DELAY);
 }
 
 /* ---- the watch -------------------------------------------------------------------------------- */

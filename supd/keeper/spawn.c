@@ -163,6 +163,7 @@ static void put_child(const struct keeper *k, const struct program *p, const str
 		.umask = mp->umask,
 		.nice = mp->nice == MODEL_INHERIT ? k->inherited.nice : mp->nice,
 		.nofile = k->inherited.nofile,
+		.ignored = k->inherited.ignored,
 		.rlimits = mp->rlimits,
 		.keeper = g ? 0 : getpid(),
 		.valid_until = o->valid_until,
@@ -364,6 +365,7 @@ static int launch_of_service(struct keeper *k, const struct hook *hook, struct s
 		.umask = 022,
 		.nice = k->inherited.nice,
 		.nofile = k->inherited.nofile,
+		.ignored = k->inherited.ignored,
 		.keeper = getpid(),
 		.valid_until = o->valid_until,
 	};

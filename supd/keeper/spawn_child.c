@@ -41,13 +41,17 @@ RAW_CODE __attribute__((noreturn)) static void fail(const struct spawn_child *c,
 		RAW1(exit_group, 127);
 }
 
-/* SIG_DFL everywhere, also for what the keeper or its parents ignored (SIGPIPE, SIGHUP). */
-RAW_CODE static void reset_dispositions(void)
+/*
+ * SIG_DFL for what the keeper or its parents ignored (SIGPIPE, SIGHUP); exec does it for what has a
+ * handler.  One by one they would be 64 system calls in the way of every start.
+ */
+RAW_CODE static void reset_dispositions(const struct spawn_child *c)
 {
 	struct kernel_sigaction dfl = { .handler = (void *)0, .mask = 0 };
 
 	for (int signo = 1; signo <= KERNEL_SIGNALS; signo++)
-		RAW4(rt_sigaction, signo, &dfl, 0, KERNEL_SIGSET_SIZE);
+		if (c->ignored >> (signo - 1) & 1)
+			RAW4(rt_sigaction, signo, &dfl, 0, KERNEL_SIGSET_SIZE);
 }
 
 RAW_CODE static void unblock_signals(void)
@@ -129,7 +133,7 @@ RAW_CODE void spawn_child(void *arg)
 	const struct spawn_child *c = arg;
 	long r = 0;
 
-	reset_dispositions();
+	reset_dispositions(c);
 	RAW0(setsid);
 	reset_scheduling(c);
 	set_limits(c);

@@ -22,6 +22,7 @@ struct spawn_child {
 	const gid_t *groups;
 	mode_t umask;
 	int nice;
+	uint64_t ignored; /* signals to be reset: bit signo - 1 */
 	struct rlimit nofile;
 	const struct model_rlimit *rlimits; /* MODEL_RLIMITS of them; NULL: none */
 	pid_t keeper; /* must be the parent still; 0: cannot be seen from here */

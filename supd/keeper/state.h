@@ -145,6 +145,7 @@ struct program {
 	uint32_t row;
 	int service;		  /* row, or MODEL_NONE */
 	struct cgroup_leaf next;  /* of the next start, made in advance */
+	struct cgroup_leaf old;	  /* of the last run, empty, to be removed when there is time */
 	unsigned leaf_n;
 	uint32_t runs;		  /* number of the newest run */
 	bool pending;		  /* accepted; waits for a guard */
@@ -179,6 +180,7 @@ struct inherited {
 	int oom_score_adj;
 	bool oom_changed;
 	struct rlimit nofile;
+	uint64_t ignored; /* signals, as the kernel has them in a set: what exec would not reset */
 };
 
 /* From DONE to the end: each phase waits for its own, for a bounded time. */
