@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 /*
- * fence_command, as the keeper runs it: real processes in real cgroups; the test is the engine.
+ * The commands of the file, as the keeper runs them, fence_command above all: real processes in real cgroups; the test is the engine.
  * `hooks` counts what is alive of all of them.
  */
 
@@ -303,6 +303,124 @@ static void it_dies_with_the_keeper(void **state)
 	world_stop(w);
 }
 
+/* ---- those of a program ------------------------------------------------------------------------------- */
+
+#define POST_STOP(shell) "post_stop = /bin/sh -c '" shell "'\n"
+
+static uint64_t order_post_stop(struct world *w, uint64_t term)
+{
+	struct ipc_hook h = { .h = { IPC_HOOK, 0 },
+			      .order = ++w->order,
+			      .kind = IPC_HOOK_POST_STOP,
+			      .row = 0,
+			      .node = MODEL_NONE,
+			      .term = term,
+			      .valid_until = mtime_now() + MTIME_SEC(10),
+			      .cause = "release" };
+
+	world_send(w, &h, sizeof(h));
+	return h.order;
+}
+
+static struct ipc_hook_done expect_post_stop(struct world *w, uint64_t number)
+{
+	struct ipc_hook_done d;
+
+	world_expect(w, IPC_HOOK_DONE, &d, sizeof(d));
+	assert_int_equal(d.order, number);
+	assert_int_equal(d.kind, IPC_HOOK_POST_STOP);
+	return d;
+}
+
+static void a_programs_hook_dies_with_its_service_and_is_refused_after_it(void **state)
+{
+	struct world *w = *state;
+	struct ipc_quiesced q;
+	struct ipc_hook_done d;
+
+	world_start(w, SERVICE("s", "1", "") PROGRAM("p", "service = s\n" SLEEP
+		    POST_STOP("setsid sleep 1000 & exec sleep 1000")));
+	uint64_t number = order_post_stop(w, 257);
+	world_await_count(w, "s/p.hook.1", 2);
+	world_order_quiesce(w, "s", 257);
+	world_expect(w, IPC_QUIESCED, &q, sizeof(q));
+	d = expect_post_stop(w, number);
+	assert_false(d.ok);
+	assert_int_equal(d.signo, SIGKILL);
+	world_await_count(w, "s/p.hook.1", 0);
+	/* Of a term that is over: nothing of it starts any more, and a later one may. */
+	d = expect_post_stop(w, order_post_stop(w, 257));
+	assert_false(d.ok);
+	assert_int_equal(d.signo, 0);
+	order_post_stop(w, 513);
+	world_await_count(w, "s/p.hook.2", 2);
+	world_stop(w);
+}
+
+static void a_hook_is_killed_when_it_is_asked_for(void **state)
+{
+	struct ipc_hook_kill kill = { .h = { IPC_HOOK_KILL, 0 } };
+	struct world *w = *state;
+
+	world_start(w, PROGRAM("p", SLEEP POST_STOP("setsid sleep 1000 & exec sleep 1000")));
+	kill.order = order_post_stop(w, 0);
+	world_await_count(w, "node.programs/p.hook.1", 2);
+	world_send(w, &kill, sizeof(kill));
+	assert_int_equal(expect_post_stop(w, kill.order).signo, SIGKILL);
+	world_await_count(w, "node.programs/p.hook.1", 0);
+	world_send(w, &kill, sizeof(kill)); /* once more: nothing to kill */
+	world_sync(w);
+	world_stop(w);
+}
+
+/* Its guard was killed a moment ago: it waits for the next one, as a start does. */
+static void a_programs_hook_waits_for_a_guard(void **state)
+{
+	struct world *w = *state;
+
+	world_start(w, SERVICE("s", "1", "") PROGRAM("p", "service = s\n" SLEEP POST_STOP("exit 0")));
+	for (uint64_t term = 1; term <= 5; term++) {
+		struct ipc_quiesced q;
+
+		world_spawn(w, "p", 10 * term);
+		world_order_quiesce(w, "s", 10 * term);
+		uint64_t number = order_post_stop(w, 10 * term + 1);
+		world_expect(w, IPC_QUIESCED, &q, sizeof(q));
+		assert_true(expect_post_stop(w, number).ok);
+		world_await_count(w, "s/p", 0);
+		world_sync(w);
+		while (!world_has(w, IPC_GONE))
+			usleep(1000);
+		world_forget(w);
+	}
+	world_stop(w);
+}
+
+/* A new engine is told of a run whose post_stop nobody has run, as of one that has just ended. */
+static void an_owed_post_stop_is_told_to_the_next_engine(void **state)
+{
+	struct world *w = *state;
+	struct ipc_run r;
+
+	world_start(w, PROGRAM("p", SLEEP POST_STOP("exit 0")));
+	struct ipc_spawned s = world_spawn(w, "p", 0);
+	world_order_kill(w, &s);
+	expect_gone(w, &s);
+	world_forget(w);
+	kill(w->engine, SIGKILL);
+	world_take_engine(w);
+	world_expect(w, IPC_RUN, &r, sizeof(r));
+	assert_int_equal(r.run, s.run);
+	assert_int_equal(r.pid, 0);
+	expect_gone(w, &s);
+	assert_true(expect_post_stop(w, order_post_stop(w, 0)).ok);
+	kill(w->engine, SIGKILL);
+	world_take_engine(w);
+	world_sync(w);
+	assert_false(world_has(w, IPC_RUN));
+	world_stop(w);
+}
+
 static void nothing_of_a_hundred_stays(void **state)
 {
 	struct world *w = *state;
@@ -332,6 +450,10 @@ int main(void)
 		in_a_world(killing_the_service_does_not_kill_it),
 		in_a_world(a_new_engine_inherits_none),
 		in_a_world(it_dies_with_the_keeper),
+		in_a_world(a_programs_hook_dies_with_its_service_and_is_refused_after_it),
+		in_a_world(a_hook_is_killed_when_it_is_asked_for),
+		in_a_world(a_programs_hook_waits_for_a_guard),
+		in_a_world(an_owed_post_stop_is_told_to_the_next_engine),
 		in_a_world(nothing_of_a_hundred_stays),
 	};
 
