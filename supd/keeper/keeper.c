@@ -305,7 +305,7 @@ static void keeper_loop(struct keeper *k)
 	for (uint32_t i = 0; i < k->m->n_services; i++)
 		guard_want(k, &k->services[i]);
 	roles_open(k);
-	run_refill(k);
+	run_refill_now(k);
 	silence_open(k);
 	ev_run(k->loop, 0);
 }

@@ -44,5 +44,7 @@ void run_drop_next(struct keeper *k, struct program *p);
 
 /* Make leaves in advance, a few at a time, once the loop has nothing better to do. */
 void run_refill(struct keeper *k);
+/* The same at once: nothing runs yet. */
+void run_refill_now(struct keeper *k);
 
 #endif

@@ -128,6 +128,11 @@ void run_refill(struct keeper *k)
 	schedule(k, TIDY_DELAY);
 }
 
+void run_refill_now(struct keeper *k)
+{
+	schedule(k, 0.);
+}
+
 /* ---- the watch -------------------------------------------------------------------------------- */
 
 static void on_inotify(struct ev_loop *loop, ev_io *w, int revents)

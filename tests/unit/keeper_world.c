@@ -495,7 +495,7 @@ void world_await_death(pid_t pid)
 		breathe(deadline, "a process's death");
 }
 
-unsigned world_keeper_fds(const struct world *w)
+static unsigned count_fds(const struct world *w)
 {
 	char path[48];
 	unsigned n = 0;
@@ -508,6 +508,22 @@ unsigned world_keeper_fds(const struct world *w)
 	if (d)
 		closedir(d);
 	return n;
+}
+
+/* The keeper makes and removes cgroups a little after a start or an end: until it has settled. */
+unsigned world_keeper_fds(const struct world *w)
+{
+	unsigned last = count_fds(w), same = 0;
+
+	while (same < 5) {
+		unsigned now;
+
+		usleep(20000);
+		now = count_fds(w);
+		same = now == last ? same + 1 : 0;
+		last = now;
+	}
+	return last;
 }
 
 /* proc(5): nanoseconds on a CPU, nanoseconds of waiting for one. */
