@@ -139,12 +139,13 @@ static json_t *batons_json(const struct keeper *k)
 
 static json_t *keeper_json(const struct keeper *k, int model_fd)
 {
-	return json_pack("{s:i, s:s, s:i, s:i, s:I, s:i, s:i, s:i, s:{s:i, s:i, s:[i,i]}, s:o, s:o,"
-			 " s:o, s:o, s:o, s:o}",
+	return json_pack("{s:i, s:s, s:i, s:i, s:I, s:i, s:i, s:i, s:{s:i, s:i, s:i, s:[i,i]}, s:o,"
+			 " s:o, s:o, s:o, s:o, s:o}",
 			 "handover", HANDOVER_VERSION, "from", SUPD_VERSION, "model", model_fd,
 			 "image", (int)k->image_n, "started", (json_int_t)k->started, "generation",
 			 (int)k->generation, "role_leaf_n", (int)k->role_leaf_n, "hook_n",
-			 (int)k->hook_n, "fds", "lock", k->lock_fd, "control", k->control_fd, "log",
+			 (int)k->hook_n, "fds", "lock", k->lock_fd, "state", k->state_lock_fd,
+			 "control", k->control_fd, "log",
 			 k->log_pipe[0], k->log_pipe[1], "inherited", inherited_json(&k->inherited),
 			 "cgroup", cgroup_json(k), "roles", roles_json(k), "services",
 			 services_json(k), "programs", programs_json(k), "batons", batons_json(k));
@@ -224,15 +225,16 @@ int handover_fds(int fd, int **ret_fds, size_t *ret_n, int *ret_model_fd)
 {
 	json_t *doc = parse(fd);
 	struct fd_list l = { 0 };
-	int own[5];
+	int own[6];
 	size_t room;
 
-	if (!doc || json_unpack(doc, "{s:i, s:{s:i, s:i, s:[i,i]}}", "model", &own[0], "fds", "lock",
-				&own[1], "control", &own[2], "log", &own[3], &own[4]) < 0) {
+	if (!doc || json_unpack(doc, "{s:i, s:{s:i, s:i, s:i, s:[i,i]}}", "model", &own[0], "fds",
+				"lock", &own[1], "state", &own[2], "control", &own[3], "log",
+				&own[4], &own[5]) < 0) {
 		json_decref(doc);
 		return -EPROTO;
 	}
-	room = 6 + 2 * json_array_size(json_object_get(doc, "services")) +
+	room = 7 + 2 * json_array_size(json_object_get(doc, "services")) +
 	       9 * json_array_size(json_object_get(doc, "programs"));
 	l.fds = calloc(room, sizeof(*l.fds));
 	if (!l.fds) {
@@ -240,7 +242,7 @@ int handover_fds(int fd, int **ret_fds, size_t *ret_n, int *ret_model_fd)
 		return -ENOMEM;
 	}
 	add_fd(&l, fd);
-	for (size_t i = 0; i < 5; i++)
+	for (size_t i = 0; i < 6; i++)
 		add_fd(&l, own[i]);
 	add_all(&l, doc);
 	json_decref(doc);
@@ -271,10 +273,10 @@ static int read_own(struct keeper *k, json_t *doc)
 	const char *from;
 	int image, generation, role_leaf_n, hook_n;
 
-	if (json_unpack(doc, "{s:s, s:i, s:I, s:i, s:i, s:i, s:{s:i, s:i, s:[i,i]}}", "from", &from,
+	if (json_unpack(doc, "{s:s, s:i, s:I, s:i, s:i, s:i, s:{s:i, s:i, s:i, s:[i,i]}}", "from", &from,
 			"image", &image, "started", &started, "generation", &generation,
 			"role_leaf_n", &role_leaf_n, "hook_n", &hook_n, "fds", "lock", &k->lock_fd,
-			"control", &k->control_fd, "log", &k->log_pipe[0], &k->log_pipe[1]) < 0)
+			"state", &k->state_lock_fd, "control", &k->control_fd, "log", &k->log_pipe[0], &k->log_pipe[1]) < 0)
 		return -EPROTO;
 	k->image_n = (uint32_t)image + 1;
 	k->started = started;

@@ -11,7 +11,7 @@ struct keeper;
  * with names instead of rows, pids instead of pidfds, and descriptors by number.
  *
  *   {"handover":1, "from":"0.1", "model":FD, "image":N, "started":NS, "generation":G, ...
- *    "fds":{"lock":FD,"control":FD,"log":[R,W]}, "inherited":{...}, "cgroup":{...}|null,
+ *    "fds":{"lock":FD,"state":FD,"control":FD,"log":[R,W]}, "inherited":{...}, "cgroup":{...}|null,
  *    "roles":[{"name","pid","leaf"}], "batons":[{"service":NAME|null,"data":HEX}],
  *    "services":[{"name","kill_at","term_started","term_quiesced","guard_n",
  *                 "guard":{"pid","leaf","pid_ns","mnt_ns","used"}|null}],

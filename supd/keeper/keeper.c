@@ -294,8 +294,6 @@ static int keeper_adopt(struct keeper *k, int fd)
 		r = handover_read(k, fd);
 	if (r == 0)
 		service_arm_deadline(k);
-	if (r == 0) /* whoever took it while we exec'd: our programs are none of its business */
-		(void)rundir_lock_state(k->m, &k->state_lock_fd);
 	return r;
 }
 

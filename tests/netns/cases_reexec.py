@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """supctl reexec: supd is replaced in place, whatever it is doing; the programs notice nothing."""
+import fcntl
 import json
 import os
 import shutil
@@ -40,6 +41,15 @@ def image(node):
     return json.loads(node.supctl_ok("--json", "version"))["result"]["image"]
 
 
+def locked(path):
+    with open(path, "r+b") as f:
+        try:
+            fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 def numbers(path):
     with open(path, encoding="utf-8") as f:
         return [int(line.split()[1]) for line in f if line.startswith("line ")]
@@ -75,6 +85,8 @@ def a_replaced_supd_ends_and_dies_as_any(bin_dir):
     with Lab(bin_dir, extra=WORKER) as lab:
         lab.settle()
         reexec(lab.a)
+        for name in ("run/supd/supd.pid", "var/lib/supd/a.lock"):
+            assert locked(os.path.join(lab.a.prefix, name)), f"{name} is free"
         pids = lab.a.program_pids()
         lab.a.supctl_ok("failover")
         lab.wait_active("b")
