@@ -282,8 +282,10 @@ def state_directory_full_or_read_only(bin_dir):
 
         def inside(name, command):
             keeper = lab.nodes[name].process.pid
-            subprocess.run(["nsenter", f"--mount=/proc/{keeper}/ns/mnt", "sh", "-c",
-                            f"cd {where[name]} && {command}"], check=False, capture_output=True)
+            done = subprocess.run(["nsenter", f"--mount=/proc/{keeper}/ns/mnt", "sh", "-c",
+                                   command], check=False,
+                                  capture_output=True)
+            return done.returncode == 0
 
         def something_to_write_down():
             lab.b.supctl("pause")
@@ -293,16 +295,21 @@ def state_directory_full_or_read_only(bin_dir):
             wait_until(lambda: ("state_file" in lab.nodes[name].alarms()) == value, 10,
                        f"state_file on {name}: {value}")
 
-        for harm, mend in (("dd if=/dev/zero of=fill bs=1k", "rm fill"),
-                           (f"mount -o remount,ro {where['b']}", f"mount -o remount,rw {where['b']}")):
-            inside("b", harm)
+        def read_only(name):  # over it: the lock that lies there is open for writing
+            path = where[name]
+            assert inside(name, f"mount --bind {path} {path} && mount -o remount,bind,ro {path}")
+
+        for harm, mend in ((lambda: inside("b", f"dd if=/dev/zero of={where['b']}/fill bs=1k"),
+                            lambda: inside("b", f"rm {where['b']}/fill")),
+                           (lambda: read_only("b"), lambda: inside("b", f"umount {where['b']}"))):
+            harm()
             something_to_write_down()
             unwritable("b", True)
             assert lab.a.supctl("failover")[0] == 9, "handed to a node that cannot write"
-            inside("b", mend)
+            mend()
             unwritable("b", False)
             lab.wait_standby("b")
-        inside("a", f"mount -o remount,ro {where['a']}")
+        read_only("a")
         something_to_write_down()
         unwritable("a", True)
         assert lab.a.is_active()

@@ -93,7 +93,7 @@ def release_names_the_successor(bin_dir):
             lab.nodes[active].supctl_ok("failover")
             lab.wait_active(target, 5)
             wait_until(lambda n=active: lab.nodes[n].state() == "backup", 5, f"{active} backup")
-            new = lab.instances()[began:]
+            new = wait_until(lambda n=began: lab.instances()[n:], 5, "its first tick")
             assert [i.node for i in new] == [target], new
             print(f"{target} began {(new[0].first - since) / 1e6:.0f} ms after the command")
             lab.wait_standby(active)
