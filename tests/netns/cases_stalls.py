@@ -196,6 +196,7 @@ def crash_at_any_moment_of_a_handover(bin_dir):
             time.sleep(0.001 * i)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+            wait_until(lambda p=pid: not alive(p), 5, f"death of the {role}", 0.001)
             command.wait(10)
             whole(lab)
 
