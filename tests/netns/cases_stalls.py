@@ -131,7 +131,8 @@ def crash_in(lab, hold, reached, crash):
     command = failover(active)
     try:
         wait_until(lambda: reached(victim), 5, "the step", 0.001)
-        CRASHES[crash](victim)
+        pid = CRASHES[crash](victim)
+        wait_until(lambda: pid is None or not alive(pid), 5, "its death", 0.001)
     finally:
         command.kill()
         command.wait()
