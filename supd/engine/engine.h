@@ -18,6 +18,7 @@
 #include "supd/engine/ratelimit.h"
 #include "supd/ipc/channel.h"
 #include "supd/ipc/msg.h"
+#include "supd/ipc/msg_hook.h"
 
 /*
  * The head of supd: one event loop, no blocking call, no capability, no fork.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "supd/ipc/msg.h"
+#include "supd/ipc/msg_hook.h"
 
 const char *ipc_stage_name(enum ipc_stage s)
 {

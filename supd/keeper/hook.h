@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "supd/ipc/msg.h"
+#include "supd/ipc/msg_hook.h"
 
 struct keeper;
 

@@ -12,6 +12,7 @@
 #include "supd/config/model.h"
 #include "supd/ipc/channel.h"
 #include "supd/ipc/msg.h"
+#include "supd/ipc/msg_hook.h"
 #include "supd/keeper/cgroup.h"
 #include "supd/keeper/reexec.h"
 #include "supd/keeper/title.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "supd/ipc/msg_hook.h"
 #include "tests/unit/keeper_kit.h"
 
 #include <errno.h>
