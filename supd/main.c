@@ -34,6 +34,7 @@ struct options {
 	struct loader_options load;
 	bool foreground, check;
 	int adopt_fd, prepare_fd; /* -1; between two images of supd only (keeper/reexec.h) */
+	char *path, *node, *prefix; /* owned: what `load` points to */
 };
 
 static const char usage_text[] =
@@ -70,13 +71,13 @@ __attribute__((noreturn)) static void usage_error(void)
 }
 
 /* The title overwrites argv: what is kept is a copy. */
-static const char *keep(const char *arg)
+static const char *keep(char **owned, const char *arg)
 {
-	char *copy = strdup(arg);
-
-	if (!copy)
+	free(*owned);
+	*owned = strdup(arg);
+	if (!*owned)
 		die("out of memory");
-	return copy;
+	return *owned;
 }
 
 static int descriptor(const char *arg)
@@ -92,16 +93,16 @@ static void take_option(struct options *o, int c)
 {
 	switch (c) {
 	case 'c':
-		o->load.path = keep(optarg);
+		o->load.path = keep(&o->path, optarg);
 		break;
 	case 'n':
 		o->foreground = true;
 		break;
 	case OPT_NODE:
-		o->load.node = keep(optarg);
+		o->load.node = keep(&o->node, optarg);
 		break;
 	case OPT_PREFIX:
-		o->load.prefix = keep(optarg);
+		o->load.prefix = keep(&o->prefix, optarg);
 		break;
 	case OPT_CHECK:
 		o->check = true;
@@ -307,36 +308,47 @@ static int go_on(struct keeper_args *args, const struct options *o, int argc, ch
 	return keeper_run(args);
 }
 
-int main(int argc, char **argv)
+static int run(struct options *o, int argc, char **argv)
 {
 	struct keeper_args args = { .ready_fd = -1 };
+	int status;
+
+	if (o->prepare_fd >= 0)
+		return reexec_ask_answer(&o->load, o->prepare_fd);
+	if (o->adopt_fd >= 0)
+		return go_on(&args, o, argc, argv);
+	fd_close_all_but(NULL, 0);
+	if (o->check)
+		return check_config(o);
+	if (geteuid() != 0) {
+		fprintf(stderr, "supd: must be started by root\n");
+		return EXIT_PERMISSION;
+	}
+	args.m = load(o);
+	title_init(&args.title, argc, argv);
+	umask(022);
+	if (!o->foreground)
+		args.ready_fd = daemonise();
+	if (chdir("/") < 0)
+		die("cannot chdir to /: %s", strerror(errno));
+	if (args.m->self != MODEL_NONE)
+		remember_image(&args.image, o, args.m);
+	status = args.m->self == MODEL_NONE ? run_when_found(&args, o) : keeper_run(&args);
+	if (status != EXIT_OK)
+		tell_parent(&args.ready_fd, status);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
 	struct options o;
 	int status;
 
 	open_standard();
 	parse_options(argc, argv, &o);
-	if (o.prepare_fd >= 0)
-		return reexec_ask_answer(&o.load, o.prepare_fd);
-	if (o.adopt_fd >= 0)
-		return go_on(&args, &o, argc, argv);
-	fd_close_all_but(NULL, 0);
-	if (o.check)
-		return check_config(&o);
-	if (geteuid() != 0) {
-		fprintf(stderr, "supd: must be started by root\n");
-		return EXIT_PERMISSION;
-	}
-	args.m = load(&o);
-	title_init(&args.title, argc, argv);
-	umask(022);
-	if (!o.foreground)
-		args.ready_fd = daemonise();
-	if (chdir("/") < 0)
-		die("cannot chdir to /: %s", strerror(errno));
-	if (args.m->self != MODEL_NONE)
-		remember_image(&args.image, &o, args.m);
-	status = args.m->self == MODEL_NONE ? run_when_found(&args, &o) : keeper_run(&args);
-	if (status != EXIT_OK)
-		tell_parent(&args.ready_fd, status);
+	status = run(&o, argc, argv);
+	free(o.path);
+	free(o.node);
+	free(o.prefix);
 	return status;
 }

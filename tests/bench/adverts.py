@@ -76,16 +76,18 @@ def main():
                 print(f"{time.strftime('%H:%M:%S')} active and restarts: {now}", flush=True)
         for process in load:
             process.send_signal(signal.SIGKILL)
-        counters = [lab.nodes[n].service()["counters"] for n in lab.node_names]
-        anew = [lab.nodes[n].status()["supd"]["engine_restarts"] for n in lab.node_names]
+        status = [lab.nodes[n].status() for n in lab.node_names]
+        counters = [s["services"][0]["counters"] if s else {} for s in status]
+        anew = [s["supd"]["engine_restarts"] if s else 0 for s in status]
+        print(f"hosts whose supd has ended: {status.count(None)}")
         print(f"{minutes:g} min, advert_int {advert:g} ms, {busy} busy processes, "
               f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; "
               f"Active_Down {active_down_ms(advert):.0f} ms")
         print(f"changes: {len(seen) - 1}; engines replaced: {sum(anew)}; by the present ones: adverts "
-              f"sent {counters[0]['adverts_sent']}, heard {counters[1]['adverts_received']}")
+              f"sent {counters[0].get('adverts_sent')}, heard {counters[1].get('adverts_received')}")
         print(f"stalls seen here: {len(watch.late)} above 20 ms, longest "
               f"{max(watch.late, default=0):.0f} ms")
-        for line in lines_with(lab, r"stood still|deadline|cause (takeover|step_down)"):
+        for line in lines_with(lab, r"stood still|silent for|deadline|cause (takeover|step_down)"):
             print(line)
 
 
