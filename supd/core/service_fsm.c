@@ -100,6 +100,7 @@ void svc_set_state(struct svc_step *x, enum service_state state, enum service_ca
 	s->since = x->now;
 	s->phase = SERVICE_PHASE_NONE;
 	s->phase_since = x->now;
+	s->better_since = 0; /* counted anew by each Active */
 	a = svc_emit(x, SERVICE_ACT_STATE);
 	a->from = from;
 	a->to = state;

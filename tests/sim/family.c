@@ -75,8 +75,8 @@ static const struct family families[] = {
 	{ .name = "killed_meanwhile", .nodes = 2, .weight = 6,
 	  .needs = NEED_SECONDS | NEED_TWO | NEED_HIGH,
 	  LINES(ONE(CABLE_SILENT, ACTIVE, {0, 0}, {1200, 1600}),
-		ONE(PROGRAM_DIE, ACTIVE, {100, 200}), ONE(PROGRAM_DIE, ACTIVE, {500, 900}),
-		ONE(KEEPER_STALL, ACTIVE, {1300, 1700}, {400, 650})) },
+		ONE(PROGRAM_DIE, ACTIVE, {100, 200}), ONE(PROGRAM_DIE, ACTIVE, {650, 850}),
+		ONE(KEEPER_STALL, ACTIVE, {1450, 1650}, {500, 640})) },
 	/* Nothing of it reaches the other, and all the rest works: FENCE must arrive. */
 	{ .name = "one_way", .nodes = 2, .weight = 2, .needs = NEED_ONE_PATH,
 	  LINES(TWO(SPLIT_TO, ACTIVE, FIRST, {0, 0}, {4000, 15000})) },

@@ -85,6 +85,43 @@ static void a_forced_start_is_given_up_between_address_and_order(void **state)
 	assert_false(k.s.may_run);
 }
 
+/* It bounced after each takeover: the time had begun when this node was active before. */
+static void failback_counts_from_this_takeover(void **state)
+{
+	struct service_report r = kit_report(SERVICE_STATE_BACKUP, 1);
+	struct kit k;
+
+	kit_active(&k);
+	k.s.config.nodes[1].priority = 200;
+	k.s.config.failback = MTIME_SEC(10);
+	for (int i = 0; i < 5; i++) {
+		kit_tick(&k, ADV);
+		kit_gateway(&k);
+		kit_hello(&k, 1, r);
+	}
+	kit_term(&k, SERVICE_EV_FENCE, 1, 258);
+	kit_quiesced(&k, 258);
+	kit_addresses(&k, false, true);
+	assert_int_equal(k.s.state, SERVICE_STATE_BACKUP);
+	for (int i = 0; i < 8; i++) {
+		kit_tick(&k, ADV);
+		kit_gateway(&k);
+		kit_hello(&k, 1, kit_report(SERVICE_STATE_ACTIVE, 258));
+	}
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_RELEASE,
+					    .peer = 1,
+					    .term = 258,
+					    .successor = 0,
+					    .echoed = k.now - MTIME_MS(1)});
+	kit_addresses(&k, true, true);
+	r.term_seen = k.s.term;
+	kit_hello(&k, 1, r);
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_PROGRAMS_READY});
+	assert_int_equal(k.s.state, SERVICE_STATE_ACTIVE);
+	kit_tick(&k, ADV);
+	assert_int_equal(k.s.state, SERVICE_STATE_ACTIVE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -92,6 +129,7 @@ int main(void)
 		cmocka_unit_test(the_second_fence_has_a_deadline),
 		cmocka_unit_test(a_forced_start_does_not_wait_for_contact_for_ever),
 		cmocka_unit_test(a_forced_start_is_given_up_between_address_and_order),
+		cmocka_unit_test(failback_counts_from_this_takeover),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
