@@ -32,6 +32,7 @@ static void say(struct service_evidence *e, bool ok, mtime age, const char *deta
 {
 	e->ok = ok;
 	e->age = age;
+	e->node = MODEL_NONE;
 	snprintf(e->detail, sizeof(e->detail), "%s", detail);
 	snprintf(e->consequence, sizeof(e->consequence), "%s", consequence);
 }
@@ -166,8 +167,8 @@ static void explain_conflict(const struct service_fsm *s, mtime now, struct serv
 		    s->may_run ? "an alarm: the other node is told to give the address up"
 			       : "that host is alive: Active_Down begins again with each answer");
 		snprintf(e->detail, sizeof(e->detail),
-			 "node %u's host answers for the virtual address",
-			 s->conflict_node + 1);
+			 "the host of a node answers for the virtual address");
+		e->node = (int)s->conflict_node;
 	} else if (svc_within(now, s->conflict_unknown_at, adv)) {
 		say(e, !svc_conflict_holds(s, now), now - s->conflict_unknown_at,
 		    "a host that is no node answers for the virtual address",
@@ -195,11 +196,11 @@ static bool explain_command(const struct service_fsm *s, mtime now, struct servi
 		    "that node is off; the programs may run under this term");
 	else
 		return false;
-	snprintf(e->detail, sizeof(e->detail), "fence_command %s for node %u",
+	snprintf(e->detail, sizeof(e->detail), "fence_command %s",
 		 runs		     ? "is running"
 		 : s->command_failed ? "has failed"
-				     : "has succeeded",
-		 node + 1);
+				     : "has succeeded");
+	e->node = (int)node;
 	return true;
 }
 

@@ -464,6 +464,7 @@ const char *service_evidence_name(enum service_evidence_kind k);
 struct service_evidence {
 	bool ok;	     /* speaks for being or becoming active here */
 	mtime age;	     /* -1: not known */
+	int node;	     /* the one that `detail` is about, to be named; MODEL_NONE */
 	char detail[160];
 	char consequence[160];
 };

@@ -397,18 +397,18 @@ static void explain_tells_how_the_command_stands(void **state)
 	silence(&k, MTIME_SEC(2));
 	e = fence_item(&k, all);
 	assert_false(e->ok);
-	assert_string_equal(e->detail, "fence_command is running for node 2 (term 257)");
+	assert_string_equal(e->detail, "fence_command is running (term 257)");
 	assert_in_range(e->age, MTIME_MS(2000), MTIME_MS(2100));
 	ended(&k, 1, term, false);
 	e = fence_item(&k, all);
 	assert_false(e->ok);
-	assert_string_equal(e->detail, "fence_command has failed for node 2 (term 257)");
+	assert_string_equal(e->detail, "fence_command has failed (term 257)");
 	term = await(&k, SERVICE_ACT_FENCE_COMMAND, MTIME_SEC(10))->term;
 	ended(&k, 1, term, true);
 	kit_addresses(&k, true, true);
 	e = fence_item(&k, all);
 	assert_true(e->ok);
-	assert_string_equal(e->detail, "fence_command has succeeded for node 2 (term 513)");
+	assert_string_equal(e->detail, "fence_command has succeeded (term 513)");
 }
 
 int main(void)
