@@ -20,6 +20,26 @@ static void tell_service(struct world *w, struct host *h, enum service_event_typ
 		glue_service(w, h, &ev);
 }
 
+/*
+ * What is known when a start is ordered.  A takeover is one act: who hears of a newer term between
+ * the first of its programs and the last one does not leave the service half started.
+ */
+static uint64_t known_at_start(struct host *h, unsigned program)
+{
+	struct engine *e = &h->engine;
+	const unsigned bit = 1u << program;
+
+	if (e->began_term != e->fsm.term) {
+		e->began_term = e->fsm.term;
+		e->began_known = oracle_known(h);
+		e->began = 0;
+	}
+	if (e->began & bit)
+		return oracle_known(h);
+	e->began |= bit;
+	return e->began_known;
+}
+
 static void start_program(struct world *w, struct host *h, unsigned program)
 {
 	struct engine *e = &h->engine;
@@ -31,7 +51,7 @@ static void start_program(struct world *w, struct host *h, unsigned program)
 	o->program = (uint8_t)program;
 	o->order = e->order_of[program];
 	o->term = e->fsm.term;
-	o->known = oracle_known(h);
+	o->known = known_at_start(h, program);
 	o->kill_at = service_kill_at(&e->fsm);
 	o->valid_until = service_order_valid_until(&e->fsm, now);
 }

@@ -69,6 +69,8 @@ struct engine {
 	struct program_group group;
 	struct group_member members[GROUP_MEMBERS_MAX];
 	struct program_fsm programs[WORLD_PROGRAMS_MAX];
+	uint64_t began_term, began_known; /* of the newest term: known when its first start was ordered */
+	unsigned began;	 /* the programs that were started under it, a bit each */
 	uint64_t order_of[WORLD_PROGRAMS_MAX];
 	struct peer_fsm peers[WORLD_NODES_MAX];
 	bool mac_known[WORLD_NODES_MAX]; /* judges answers for the virtual address */
