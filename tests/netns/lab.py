@@ -559,7 +559,8 @@ class Lab:
                 return False
             status = peers[0].status()
             row = pick(status, "nodes", name)
-            return bool(row and row["reachable"] and row["services"]["sched"]["fit"])
+            seen = row and row["reachable"] and row["services"]["sched"]
+            return bool(seen and seen["fit"] and seen["state"] == "backup")
         wait_until(ready, timeout, f"{name} a fit standby", 0.02)
 
     def instances(self):
