@@ -34,16 +34,23 @@ void svc_on_heard(struct svc_step *x, unsigned p, mtime echoed)
 		peer->echoed = echoed;
 }
 
-/* The wish of a person (stop or start) with the highest version counts, wherever it was said. */
+/*
+ * The wish of a person (stop or start, pause or resume) with the highest version counts, wherever it
+ * was said.  Two that were said apart, under one number: stop and pause count, on either side.
+ */
 static void adopt_wish(struct svc_step *x, const struct service_report *r)
 {
-	struct service_fsm *s = x->s;
+	struct service_persist *own = &x->s->persist;
+	const bool same = r->wish_version == own->wish_version;
+	const bool stopped = r->stopped || (same && own->stopped);
+	const bool paused = r->paused || (same && own->paused);
 
-	if (r->wish_version <= s->persist.wish_version)
+	if (r->wish_version < own->wish_version ||
+	    (same && stopped == own->stopped && paused == own->paused))
 		return;
-	s->persist.wish_version = r->wish_version;
-	s->persist.stopped = r->stopped;
-	s->persist.paused = r->paused;
+	own->wish_version = r->wish_version;
+	own->stopped = stopped;
+	own->paused = paused;
 	svc_persist(x);
 }
 

@@ -1157,6 +1157,26 @@ static void pause_is_adopted_with_the_newest_wish(void **state)
 	assert_true(k.s.persist.paused);
 }
 
+/* Said apart, on both sides of a cut: without this they would differ for ever. */
+static void of_two_wishes_with_one_number_stop_and_pause_count(void **state)
+{
+	struct service_report r = kit_report(SERVICE_STATE_BACKUP, 2);
+	struct kit k;
+
+	kit_backup(&k);
+	k.s.persist.wish_version = r.wish_version = 5;
+	k.s.persist.paused = true;
+	r.stopped = true;
+	kit_hello(&k, 1, r);
+	assert_true(k.s.persist.paused);
+	assert_true(k.s.persist.stopped);
+	assert_true(kit_did(&k, SERVICE_ACT_PERSIST));
+	kit_hello(&k, 1, r);
+	assert_false(kit_did(&k, SERVICE_ACT_PERSIST));
+	assert_int_equal(k.s.persist.wish_version, 5);
+	assert_int_equal(k.s.state, SERVICE_STATE_STOPPED);
+}
+
 /* ---- a new engine ---- */
 
 static void resume(struct kit *k, enum service_state was, bool running)
@@ -1341,6 +1361,7 @@ int main(void)
 		cmocka_unit_test(who_acts_without_a_session_delays_a_takeover_and_proves_nothing),
 		cmocka_unit_test(a_takeover_is_given_up_when_contact_had_a_gap),
 		cmocka_unit_test(pause_is_adopted_with_the_newest_wish),
+		cmocka_unit_test(of_two_wishes_with_one_number_stop_and_pause_count),
 		cmocka_unit_test(a_new_engine_goes_on_as_active_with_the_same_term),
 		cmocka_unit_test(a_new_engine_kills_what_was_halfway),
 		cmocka_unit_test(invariants_hold_for_every_event_in_every_state),
