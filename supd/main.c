@@ -274,6 +274,8 @@ static void remember_image(struct image *ret, const struct options *o, const str
 	ret->argv[i++] = config;
 	ret->argv[i++] = "--node";
 	ret->argv[i++] = model_node_name(m, (uint32_t)m->self);
+	if (o->load.prefix && o->load.prefix[0] != '/')
+		return; /* the next image would stand elsewhere */
 	if (o->load.prefix) {
 		ret->argv[i++] = "--prefix";
 		ret->argv[i++] = o->load.prefix;

@@ -139,10 +139,10 @@ static json_t *batons_json(const struct keeper *k)
 
 static json_t *keeper_json(const struct keeper *k, int model_fd)
 {
-	return json_pack("{s:i, s:s, s:i, s:i, s:I, s:i, s:i, s:i, s:{s:i, s:i, s:i, s:[i,i]}, s:o,"
-			 " s:o, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:i, s:s, s:i, s:i, s:I, s:i, s:i, s:i, s:i, s:{s:i, s:i, s:i, s:[i,i]},"
+			 " s:o, s:o, s:o, s:o, s:o, s:o}",
 			 "handover", HANDOVER_VERSION, "from", SUPD_VERSION, "model", model_fd,
-			 "image", (int)k->image_n, "started", (json_int_t)k->started, "generation",
+			 "image", (int)k->image_n, "deputy", (int)k->reexec.deputy, "started", (json_int_t)k->started, "generation",
 			 (int)k->generation, "role_leaf_n", (int)k->role_leaf_n, "hook_n",
 			 (int)k->hook_n, "fds", "lock", k->lock_fd, "state", k->state_lock_fd,
 			 "control", k->control_fd, "log",
@@ -271,14 +271,15 @@ static int read_own(struct keeper *k, json_t *doc)
 {
 	json_int_t started;
 	const char *from;
-	int image, generation, role_leaf_n, hook_n;
+	int image, deputy, generation, role_leaf_n, hook_n;
 
-	if (json_unpack(doc, "{s:s, s:i, s:I, s:i, s:i, s:i, s:{s:i, s:i, s:i, s:[i,i]}}", "from", &from,
-			"image", &image, "started", &started, "generation", &generation,
+	if (json_unpack(doc, "{s:s, s:i, s:i, s:I, s:i, s:i, s:i, s:{s:i, s:i, s:i, s:[i,i]}}", "from",
+			&from, "image", &image, "deputy", &deputy, "started", &started, "generation", &generation,
 			"role_leaf_n", &role_leaf_n, "hook_n", &hook_n, "fds", "lock", &k->lock_fd,
 			"state", &k->state_lock_fd, "control", &k->control_fd, "log", &k->log_pipe[0], &k->log_pipe[1]) < 0)
 		return -EPROTO;
 	k->image_n = (uint32_t)image + 1;
+	k->reexec.deputy = (pid_t)deputy;
 	k->started = started;
 	k->generation = (uint32_t)generation;
 	k->role_leaf_n = (unsigned)role_leaf_n;

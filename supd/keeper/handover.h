@@ -10,7 +10,7 @@ struct keeper;
  * What one image of the keeper leaves to the next across its execve: one JSON object in a memfd,
  * with names instead of rows, pids instead of pidfds, and descriptors by number.
  *
- *   {"handover":1, "from":"0.1", "model":FD, "image":N, "started":NS, "generation":G, ...
+ *   {"handover":2, "from":"0.1", "model":FD, "image":N, "deputy":PID, "started":NS, "generation":G, ...
  *    "fds":{"lock":FD,"state":FD,"control":FD,"log":[R,W]}, "inherited":{...}, "cgroup":{...}|null,
  *    "roles":[{"name","pid","leaf"}], "batons":[{"service":NAME|null,"data":HEX}],
  *    "services":[{"name","kill_at","term_started","term_quiesced","guard_n",
@@ -21,7 +21,7 @@ struct keeper;
  * HANDOVER_VERSION grows with each change that an older or newer reader could not make sense of; a
  * new image says in its preparation (reexec.h) whether it takes the version that it is offered.
  */
-#define HANDOVER_VERSION 1
+#define HANDOVER_VERSION 2
 
 /* Write it, with `model_fd` the model of the next image: 0 and *ret_fd (a memfd), or -errno. */
 int handover_write(const struct keeper *k, int model_fd, int *ret_fd);

@@ -14,6 +14,7 @@
 #include "common/fd.h"
 #include "common/log.h"
 #include "supd/keeper/cgroup_tree.h"
+#include "supd/keeper/deputy.h"
 #include "supd/keeper/guard.h"
 #include "supd/keeper/handover.h"
 #include "supd/keeper/notify_socket.h"
@@ -171,6 +172,7 @@ static void on_signal(struct ev_loop *loop, ev_io *w, int revents)
 			log_notice("signal %u from process %u: handing over and ending",
 				   info.ssi_signo, info.ssi_pid);
 			k->shutdown = true;
+			reexec_cancel(k);
 			engine_shutdown(k);
 		}
 	}
@@ -292,8 +294,10 @@ static int keeper_adopt(struct keeper *k, int fd)
 		r = open_watches(k);
 	if (r == 0)
 		r = handover_read(k, fd);
-	if (r == 0)
+	if (r == 0) {
 		service_arm_deadline(k);
+		deputy_end(k->reexec.deputy);
+	}
 	return r;
 }
 

@@ -14,6 +14,7 @@
 
 #include "common/fd.h"
 #include "common/log.h"
+#include "supd/keeper/deputy.h"
 #include "supd/keeper/guard.h"
 #include "supd/keeper/handover.h"
 #include "supd/keeper/hook.h"
@@ -26,6 +27,7 @@
 
 #define PREPARE_MAX MTIME_SEC(10) /* user look-ups may ask a network */
 #define QUIET_MAX   MTIME_SEC(10)
+#define MARGIN	    MTIME_MS(100) /* to the next deadline: ten times what a replacement takes */
 
 /* ---- the end of a try ----------------------------------------------------------------------------- */
 
@@ -110,21 +112,39 @@ static int execute(struct keeper *k, int fd)
 	return r;
 }
 
+/*
+ * What takes long comes first, while the engine still sends adverts and moves the deadlines.  Then
+ * the deputy, who keeps them from the death of the engine to the next image; then in one go.
+ */
 static void replace(struct keeper *k)
 {
-	int fd = -1, r = roles_kill(k);
+	int fd = -1, r;
 
-	hook_kill_all(k); /* probes; the next engine asks again */
 	for (uint32_t i = 0; i < k->m->n_programs; i++)
 		run_drop_next(k, &k->programs[i]);
+	k->reexec.deputy = deputy_start(k);
+	r = k->reexec.deputy < 0 ? k->reexec.deputy : roles_kill(k);
+	hook_kill_all(k); /* probes; the next engine asks again */
+	if (r == 0 && (k->shutdown || k->ending != ENDING_NOT)) /* its last words */
+		r = -ECANCELED;
 	if (r == 0)
 		r = handover_write(k, k->reexec.model_fd, &fd);
 	if (r == 0)
 		r = execute(k, fd);
+	deputy_end(k->reexec.deputy);
 	fd_close(&fd);
 	run_refill(k);
 	fail(k, "%s cannot be executed: %s; net, scribe and engine are started again",
 	     k->image->path, strerror(-r));
+}
+
+/* A deadline is near: the last word about it is the engine's, who knows what was heard. */
+static bool is_pressed(const struct keeper *k)
+{
+	for (uint32_t i = 0; i < k->m->n_services; i++)
+		if (k->services[i].kill_at - mtime_now() < MARGIN)
+			return true;
+	return false;
 }
 
 /* What must be over first: it would not outlive the image, or is not written into the handover. */
@@ -134,16 +154,29 @@ static const char *what_moves(const struct keeper *k)
 
 	if (p)
 		return model_program_name(k->m, p->row);
+	if (is_pressed(k))
+		return "a service without contact";
 	if (hook_any_but_probes(k))
 		return "a command of the file";
 	return guard_any_changing(k) ? "a guard" : NULL;
 }
 
+/* The guard's child, not ours: between two images its death would be lost. */
+static const char *any_daemon(const struct keeper *k)
+{
+	for (uint32_t i = 0; i < k->m->n_programs; i++)
+		if (k->programs[i].run.state != RUN_NONE && k->programs[i].run.daemon)
+			return model_program_name(k->m, i);
+	return NULL;
+}
+
 static void try_to_replace(struct keeper *k)
 {
-	const char *moving = what_moves(k);
+	const char *moving = what_moves(k), *daemon = any_daemon(k);
 
-	if (!moving)
+	if (daemon)
+		fail(k, "%s has type = forking: restart supd instead", daemon);
+	else if (!moving)
 		replace(k);
 	else if (mtime_now() - k->reexec.since > QUIET_MAX)
 		fail(k, "%s has been starting or ending for too long", moving);
@@ -242,8 +275,12 @@ void reexec_begin(struct keeper *k, const struct ipc_reexec *order)
 	x->order = order->order;
 	x->since = mtime_now();
 	x->phase = REEXEC_PREPARING;
+	if (!k->has_cgroup_kill) {
+		fail(k, "it needs cgroup v2 with cgroup.kill: restart supd instead");
+		return;
+	}
 	if (k->image->argc == 0) {
-		fail(k, "it is not known how this supd was started");
+		fail(k, "it is not known how this supd was started, or --prefix was no absolute path");
 		return;
 	}
 	x->model_fd = memfd_create("supd-model", MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -17,8 +17,9 @@ struct keeper;
  *   PREPARING  the new binary, as a child, says whether it understands what it will be left, reads
  *              the configuration (which must be the one in force: a change of it is a reload), and
  *              leaves its model.  Whatever is wrong with it is found here, and nothing has changed.
- *   WAITING    no start, hook or new guard is under way.  Bounded.
- *   the rest   in one go: engine dead and heard, execve.  Where that fails the roles come back.
+ *   WAITING    no start, hook or new guard is under way, and no deadline is near.  Bounded.
+ *   the rest   in one go: engine dead and heard, execve; meanwhile the deputy (deputy.h) keeps the
+ *              deadlines.  Where that fails the roles come back.
  */
 
 #define IMAGE_ARGS_MAX 12

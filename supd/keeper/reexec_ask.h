@@ -9,7 +9,7 @@ struct model;
  * What an image asks of the binary that is to replace it, one JSON object in the memfd that the
  * model will stand in:
  *
- *   {"handover":1, "baton":3, "config":HEX}
+ *   {"handover":2, "baton":3, "config":HEX}
  *
  * the versions of what it will leave (keeper/handover.h; core/service_fsm.h), and the fingerprint
  * of the configuration and key in force.

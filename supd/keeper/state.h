@@ -164,6 +164,7 @@ struct reexec {
 	enum reexec_phase phase;
 	uint64_t order;
 	pid_t pid; /* of the child that prepares; 0 */
+	pid_t deputy; /* deputy.h */
 	int pidfd, model_fd, problems_fd;
 	struct cgroup_leaf leaf;
 	ev_io death;

@@ -132,6 +132,18 @@ def what_cannot_take_over_changes_nothing(bin_dir):
         assert lab.b.state() == "backup"
 
 
+@case
+def what_the_next_image_would_not_know_is_refused(bin_dir):
+    with Lab(bin_dir, nodes=("a",), extra=WORKER) as lab:
+        lab.start_all()
+        lab.wait_active("a")
+        lab.a.supctl_ok("stop", "worker")
+        code, text = lab.a.supctl("reexec")
+        assert code == 9 and "worker is stopped" in text, f"exit {code}: {text}"
+        lab.a.supctl_ok("start", "worker")
+        reexec(lab.a)
+
+
 @case(quiet=True)
 def replaced_in_place_at_100ms(bin_dir):
     with Lab(bin_dir, advert_int="100ms") as lab:

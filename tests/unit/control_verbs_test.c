@@ -654,6 +654,12 @@ static void reexec_waits_for_another_image(void **state)
 	struct control_kit *k = *state;
 
 	k->e->welcome.image = 4;
+	kit_set_state(k, SERVICE_STATE_RELEASING);
+	kit_check(k, "{\"command\":\"reexec\"}", CONTROL_REFUSED, "scheduler is releasing");
+	kit_set_state(k, SERVICE_STATE_BACKUP);
+	kit_program(k, WORKER)->state = PROGRAM_STATE_BACKOFF;
+	kit_check(k, "{\"command\":\"reexec\"}", CONTROL_REFUSED, "worker is backoff");
+	kit_program(k, WORKER)->state = PROGRAM_STATE_RUNNING;
 	kit_check(k, "{\"command\":\"reexec\",\"args\":{\"image\":\"4\"}}", CONTROL_USAGE,
 		  "must be a number");
 	kit_check(k, "{\"command\":\"status\",\"args\":{\"image\":4}}", CONTROL_USAGE,
