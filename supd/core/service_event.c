@@ -48,6 +48,7 @@ static void ev_resume(struct svc_step *x, const struct service_event *ev)
 		return;
 	s->loaded = true;
 	s->persist = b->persist;
+	s->failed_at = b->state == SERVICE_STATE_FAILED ? b->since : x->now;
 	s->term = b->term;
 	s->s = b->s;
 	s->quiesced = b->quiesced;

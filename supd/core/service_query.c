@@ -69,6 +69,14 @@ static mtime least_down(const struct service_fsm *s, unsigned p)
 	return s->config.advert_int * (3 * 256 + 256 - highest) / 256;
 }
 
+/* By its messages, or by adverts that are all that comes of it (its peer link to us is blocked). */
+static mtime last_acted(const struct service_peer *p)
+{
+	bool by_advert = p->advert > p->reported && !p->disbelieved;
+
+	return mtime_max(p->acted, by_advert ? p->advert : 0);
+}
+
 /*
  * Something runs or begins on another node, and whoever asks may not hear it: we do, so it does not
  * get our FENCED.  Who hears what we hear asks no sooner than this after the last of it.
@@ -78,8 +86,10 @@ mtime svc_witnessed_until(const struct service_fsm *s, unsigned asks)
 	mtime until = 0;
 
 	for (unsigned p = 0; p < s->config.n_nodes && RULE(WITNESS); p++) {
-		if (p != asks && s->peers[p].acted != 0)
-			until = mtime_max(until, s->peers[p].acted + least_down(s, p));
+		mtime acted = last_acted(&s->peers[p]);
+
+		if (p != asks && svc_linked(s, p) && acted != 0)
+			until = mtime_max(until, acted + least_down(s, p));
 	}
 	return until;
 }
@@ -323,6 +333,18 @@ mtime service_deadline(const struct service_fsm *s, mtime now)
 
 /* ---- what others are told ---------------------------------------------------------------------------------- */
 
+/* That something runs elsewhere, by whatever way: an idle word of ours vouches for nobody then. */
+static bool hears_somebody(const struct service_fsm *s, mtime now)
+{
+	for (unsigned p = 0; p < s->config.n_nodes; p++) {
+		const struct service_report *r = &s->peers[p].report;
+
+		if (svc_report_fresh(s, p, now) && (r->running || r->state == SERVICE_STATE_ACTIVE))
+			return true;
+	}
+	return svc_within(now, s->vrrp.last_advert, svc_down_interval(s));
+}
+
 void service_to_report(const struct service_fsm *s, mtime now, struct service_report *ret)
 {
 	*ret = (struct service_report){
@@ -335,7 +357,7 @@ void service_to_report(const struct service_fsm *s, mtime now, struct service_re
 		.stopped = s->persist.stopped,
 		.paused = s->persist.paused,
 		.latched = s->persist.latched,
-		.adverts_heard = svc_within(now, s->vrrp.last_advert, svc_down_interval(s)),
+		.adverts_heard = hears_somebody(s, now),
 		.wish_version = s->persist.wish_version,
 		.term = s->term,
 		.term_seen = s->persist.term_seen,

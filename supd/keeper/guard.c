@@ -125,32 +125,9 @@ struct guard *guard_ready(const struct service *s)
 	return s->guard && s->guard->ready ? s->guard : NULL;
 }
 
-#define TASK_EXITING 0x4u /* PF_EXITING of the kernel's task flags, field 9 of stat */
-
-static bool is_dying(int pid)
-{
-	char path[48], text[512];
-	const char *at = NULL;
-	unsigned flags;
-	size_t n = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	f = fopen(path, "re");
-	if (f) {
-		n = fread(text, 1, sizeof(text) - 1, f);
-		fclose(f);
-	}
-	text[n] = '\0';
-	at = strrchr(text, ')'); /* a name may hold anything, also ") " */
-	if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) != 1)
-		return true;
-	return (flags & TASK_EXITING) != 0;
-}
-
 bool guard_is_dying(const struct guard *g)
 {
-	return is_dying((int)g->pid);
+	return process_is_dying(g->pid);
 }
 
 /* A kernel that does not tell (no CONFIG_PROC_CHILDREN): perhaps. */
@@ -168,7 +145,7 @@ bool guard_has_strays(const struct guard *g)
 	if (!f)
 		return true;
 	while (!found && fscanf(f, "%d", &child) == 1)
-		found = !is_dying(child);
+		found = !process_is_dying(child);
 	fclose(f);
 	return found;
 }

@@ -108,6 +108,31 @@ uint64_t process_ignored_signals(void)
 	return ignored;
 }
 
+/* ---- others ---------------------------------------------------------------------------------- */
+
+#define TASK_EXITING 0x4u /* PF_EXITING of the kernel's task flags, field 9 of stat */
+
+bool process_is_dying(pid_t pid)
+{
+	char path[48], text[512];
+	const char *at = NULL;
+	unsigned flags;
+	size_t n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (f) {
+		n = fread(text, 1, sizeof(text) - 1, f);
+		fclose(f);
+	}
+	text[n] = '\0';
+	at = strrchr(text, ')'); /* a name may hold anything, also ") " */
+	if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) != 1)
+		return true;
+	return (flags & TASK_EXITING) != 0;
+}
+
 /* ---- forks ----------------------------------------------------------------------------------- */
 
 pid_t process_fork(int cgroup_fd, uint64_t flags, int *ret_pidfd)

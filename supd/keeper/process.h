@@ -39,6 +39,9 @@ int process_signal(int pidfd, int signo);
  */
 bool process_reap(int pidfd, int *ret_code, int *ret_signo);
 
+/* Whether it is on its way out, or gone. */
+bool process_is_dying(pid_t pid);
+
 /* Write a small file of /proc/PID: 0 or -errno. */
 int process_write_proc(pid_t pid, const char *name, const char *text);
 

@@ -163,9 +163,9 @@ static bool left_something(struct keeper *k, const struct program *p)
 {
 	struct service *s = run_service(k, p);
 
-	if (!s || hook_any_of_service(k, s->row, false))
+	if (!s)
 		return false;
-	if (!s->namespaced || others_run(k, p))
+	if (!s->namespaced || others_run(k, p) || hook_any_of_service(k, s->row, false))
 		return (s->guard || !s->namespaced) &&
 		       stray_kill(s->guard ? s->guard->pid : getpid(),
 				  k->has_cgroup ? k->tree_name : NULL,

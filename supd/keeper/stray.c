@@ -46,8 +46,11 @@ static bool is_below(int pid, const char *tree)
 	return false;
 }
 
-/* Empty once it is dying. */
-static bool is_of(int pid, const char *program)
+/*
+ * Empty once it is dying, in the midst of an execve, and where a process has wiped it: whose that
+ * is nobody can tell, but outside of our tree it is somebody's left-over, and better dead.
+ */
+static bool is_of(int pid, const char *program, bool exile)
 {
 	static const char name[] = "SUPD_PROGRAM=";
 	char text[ENVIRON_READ];
@@ -57,14 +60,14 @@ static bool is_of(int pid, const char *program)
 		if (strncmp(at, name, sizeof(name) - 1) == 0)
 			return strcmp(at + sizeof(name) - 1, program) == 0;
 	}
-	return false;
+	return exile && !process_is_dying(pid);
 }
 
 /* By its pidfd, opened before it is looked at: a pid that is used again is not taken for it. */
 static bool kill_if_stray(int pid, const char *tree, const char *program)
 {
 	int fd = pidfd_open(pid, 0);
-	bool stray = fd >= 0 && !(tree && is_below(pid, tree)) && is_of(pid, program) &&
+	bool stray = fd >= 0 && !(tree && is_below(pid, tree)) && is_of(pid, program, tree != NULL) &&
 		     process_signal(fd, SIGKILL) == 0;
 
 	fd_close(&fd);

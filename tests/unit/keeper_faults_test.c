@@ -506,17 +506,17 @@ static void make_exile(char *ret_path, size_t size)
 	assert_int_equal(mkdir(ret_path, 0755), 0);
 }
 
-/* p leaves a process in the exile; q does not. */
-static void start_exile(struct world *w, const char *path, const char *service)
+/* p leaves a process in the exile, started by `how`; q does not. */
+static void start_exile(struct world *w, const char *path, const char *service, const char *how)
 {
 	char sections[1024];
 
 	snprintf(sections, sizeof(sections),
 		 SERVICE("s", "1", "%s")
-		 PROGRAM("p", "service = s\ncommand = /bin/sh -c 'sleep 1000 & "
+		 PROGRAM("p", "service = s\ncommand = /bin/sh -c '%s sleep 1000 & "
 			      "echo $! > %s/cgroup.procs; wait'\n")
 		 PROGRAM("q", "service = s\n" SLEEP),
-		 service, path);
+		 service, how, path);
 	world_start(w, sections);
 }
 
@@ -552,7 +552,7 @@ static void who_leaves_the_cgroup_does_not_survive_the_run(void **state)
 	char path[600];
 
 	make_exile(path, sizeof(path));
-	start_exile(w, path, "");
+	start_exile(w, path, "", "");
 	for (int i = 0; i < 3; i++) {
 		s = world_spawn(w, "p", 1);
 		await_exile(path, 1);
@@ -566,13 +566,13 @@ static void who_leaves_the_cgroup_does_not_survive_the_run(void **state)
 }
 
 /* ... nor where another program of the service, and so the guard, must live on. */
-static void exile_beside_another(struct world *w, const char *service)
+static void exile_beside_another(struct world *w, const char *service, const char *how)
 {
 	struct ipc_spawned p, q;
 	char path[600];
 
 	make_exile(path, sizeof(path));
-	start_exile(w, path, service);
+	start_exile(w, path, service, how);
 	q = world_spawn(w, "q", 1);
 	for (int i = 0; i < 2; i++) {
 		p = world_spawn(w, "p", 1);
@@ -590,12 +590,18 @@ static void exile_beside_another(struct world *w, const char *service)
 
 static void who_leaves_the_cgroup_does_not_survive_the_run_beside_another(void **state)
 {
-	exile_beside_another(*state, "");
+	exile_beside_another(*state, "", "");
 }
 
 static void who_leaves_the_cgroup_does_not_survive_the_run_without_a_namespace(void **state)
 {
-	exile_beside_another(*state, "pid_namespace = no\n");
+	exile_beside_another(*state, "pid_namespace = no\n", "");
+}
+
+/* su -, sudo and many a daemon clear it. */
+static void who_leaves_the_cgroup_without_an_environment_does_not_survive_either(void **state)
+{
+	exile_beside_another(*state, "", "env -i");
 }
 
 static void who_leaves_the_cgroup_does_not_survive_quiesce(void **state)
@@ -607,7 +613,7 @@ static void who_leaves_the_cgroup_does_not_survive_quiesce(void **state)
 	int status;
 
 	make_exile(path, sizeof(path));
-	start_exile(w, path, "");
+	start_exile(w, path, "", "");
 	s = world_spawn(w, "p", 1);
 	await_exile(path, 1);
 	/* Killed, and not gone: it is held. */
@@ -701,6 +707,7 @@ int main(void)
 		in_a_world(who_leaves_the_cgroup_does_not_survive_the_run),
 		in_a_world(who_leaves_the_cgroup_does_not_survive_the_run_beside_another),
 		in_a_world(who_leaves_the_cgroup_does_not_survive_the_run_without_a_namespace),
+		in_a_world(who_leaves_the_cgroup_without_an_environment_does_not_survive_either),
 		in_a_world(who_leaves_the_cgroup_does_not_survive_quiesce),
 		in_a_world(engines_that_fall_silent_at_once_get_more_time_each),
 		in_a_world(the_control_socket_has_its_mode_and_group),

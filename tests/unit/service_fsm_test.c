@@ -1177,6 +1177,47 @@ static void of_two_wishes_with_one_number_stop_and_pause_count(void **state)
 	assert_int_equal(k.s.state, SERVICE_STATE_STOPPED);
 }
 
+/* ---- what a third node vouches for ---- */
+
+static void who_hears_an_active_node_by_whatever_way_is_no_idle_witness(void **state)
+{
+	struct service_report r;
+	struct kit k;
+
+	kit_boot(&k, 3);
+	kit_gateway(&k);
+	kit_hello(&k, 1, kit_report(SERVICE_STATE_ACTIVE, 2)); /* no advert: another path */
+	service_to_report(&k.s, k.now, &r);
+	assert_true(r.adverts_heard);
+	kit_tick(&k, 5 * ADV);
+	kit_hello(&k, 2, kit_report(SERVICE_STATE_BACKUP, 2));
+	service_to_report(&k.s, k.now, &r);
+	assert_false(r.adverts_heard);
+}
+
+static void adverts_of_a_node_that_the_peer_link_does_not_bring_hold_fenced_back(void **state)
+{
+	struct kit k;
+
+	kit_boot(&k, 3);
+	kit_gateway(&k);
+	kit_hello(&k, 1, kit_report(SERVICE_STATE_ACTIVE, 2));
+	for (int i = 0; i < 5; i++) { /* its messages do not come any more */
+		kit_tick(&k, ADV);
+		kit_gateway(&k);
+		kit_step(&k, (struct service_event){.type = SERVICE_EV_ADVERT,
+						    .peer = 1,
+						    .priority = 100,
+						    .interval = ADV});
+		kit_hello(&k, 2, kit_report(SERVICE_STATE_BACKUP, 2));
+	}
+	kit_term(&k, SERVICE_EV_FENCE, 2, 259);
+	assert_false(kit_did(&k, SERVICE_ACT_SEND_FENCED));
+	/* Said on the peer link that nothing runs there: its adverts count no more. */
+	kit_hello(&k, 1, kit_report(SERVICE_STATE_BACKUP, 2));
+	assert_true(kit_did(&k, SERVICE_ACT_SEND_FENCED));
+}
+
 /* ---- a new engine ---- */
 
 static void resume(struct kit *k, enum service_state was, bool running)
@@ -1213,6 +1254,25 @@ static void a_new_engine_goes_on_as_active_with_the_same_term(void **state)
 	assert_false(kit_did(&k, SERVICE_ACT_QUIESCE));
 	assert_true(service_kill_at(&k.s) < k.now + 3 * ADV);
 	assert_int_equal(k.s.since, k.now - MTIME_SEC(30));
+}
+
+static void a_new_engine_keeps_the_latch_for_its_time(void **state)
+{
+	struct service_baton b = {.format = SERVICE_BATON_FORMAT,
+				  .state = SERVICE_STATE_FAILED,
+				  .persist = {.latched = true, .term_seen = 2, .reserved = 257}};
+	struct service_config c = kit_config(2);
+	struct kit k = {.now = MTIME_SEC(5000), .disk_ok = true};
+
+	c.failure_reset = MTIME_SEC(3600);
+	b.since = k.now - MTIME_SEC(60);
+	service_init(&k.s, &c, k.now);
+	kit_step(&k, (struct service_event){.type = SERVICE_EV_RESUME, .baton = &b});
+	kit_tick(&k, MTIME_SEC(3500));
+	assert_int_equal(k.s.state, SERVICE_STATE_FAILED);
+	assert_true(k.s.persist.latched);
+	kit_tick(&k, MTIME_SEC(50));
+	assert_false(k.s.persist.latched);
 }
 
 static void a_new_engine_kills_what_was_halfway(void **state)
@@ -1364,6 +1424,10 @@ int main(void)
 		cmocka_unit_test(of_two_wishes_with_one_number_stop_and_pause_count),
 		cmocka_unit_test(a_new_engine_goes_on_as_active_with_the_same_term),
 		cmocka_unit_test(a_new_engine_kills_what_was_halfway),
+		cmocka_unit_test(a_new_engine_keeps_the_latch_for_its_time),
+		cmocka_unit_test(who_hears_an_active_node_by_whatever_way_is_no_idle_witness),
+		cmocka_unit_test(
+			adverts_of_a_node_that_the_peer_link_does_not_bring_hold_fenced_back),
 		cmocka_unit_test(invariants_hold_for_every_event_in_every_state),
 	};
 
