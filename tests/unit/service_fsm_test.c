@@ -1213,8 +1213,10 @@ static void adverts_of_a_node_that_the_peer_link_does_not_bring_hold_fenced_back
 	}
 	kit_term(&k, SERVICE_EV_FENCE, 2, 259);
 	assert_false(kit_did(&k, SERVICE_ACT_SEND_FENCED));
-	/* Said on the peer link that nothing runs there: its adverts count no more. */
-	kit_hello(&k, 1, kit_report(SERVICE_STATE_BACKUP, 2));
+	kit_quiesced(&k, 259);
+	assert_false(kit_did(&k, SERVICE_ACT_SEND_FENCED));
+	/* It is silent in every way for as long as a standby waits. */
+	kit_tick(&k, 4 * ADV);
 	assert_true(kit_did(&k, SERVICE_ACT_SEND_FENCED));
 }
 
