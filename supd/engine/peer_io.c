@@ -264,7 +264,7 @@ static void tell_stall(struct engine *e, mtime late, mtime now)
 {
 	uint64_t missed;
 
-	if (e->hello_at != 0 && late > hello_interval(e, now) &&
+	if (e->hello_at != 0 && e->hello_due != 0 && late > hello_interval(e, now) &&
 	    ratelimit_pass(&e->stall_log, now, &missed))
 		log_warn("this process stood still for %lld ms (%llu more times before), going on; an "
 			 "active service does not survive a long one (supd --check-config)",

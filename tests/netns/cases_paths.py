@@ -4,7 +4,7 @@ import oracle
 from case import case
 from lab import ADDRESS, PRIORITY, SECOND, Failed, Lab, active_down_ms, now_ns, pick, stays, wait_until
 
-ADVERT_MS = 100
+ADVERT_MS = 300  # what is shown here is no matter of milliseconds
 
 
 def settled(bin_dir, **settings):
