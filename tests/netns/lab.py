@@ -596,6 +596,8 @@ class Lab:
 
     def keep_evidence(self):
         """What a person needs to understand a failure, on stdout (the runner shows it)."""
+        for broken in self.violations() + self.sanitizer_reports():
+            print(oracle.MARK, broken)
         for name, node in self.nodes.items():
             if node.running():
                 for words in (["status"], ["explain"]):

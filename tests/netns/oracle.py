@@ -9,6 +9,7 @@ was alive from its first tick to its last.  Over all instances of a service:
 import os
 from dataclasses import dataclass, field
 
+MARK = "BROKEN PROMISE:"  # before each, in what a failed test prints
 TAIL = 400  # bytes that hold the last whole line of a file
 
 
